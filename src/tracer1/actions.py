@@ -54,6 +54,7 @@ ACTION_TYPES: dict[str, ActionType] = {
 }
 
 PLACE_TYPES = frozenset({"click", "left_double", "right_single", "long_press", "hover", "drag", "select"})
+ENDINGS = frozenset({"finished", "call_user"})  # their content is a farewell or a reason, not an argument
 
 ALIASES: dict[str, str] = {
     **dict.fromkeys(("tap", "left_click", "left_single"), "click"),
@@ -257,18 +258,24 @@ def matches(
 ) -> bool:
     """Whether an executed action does what the expert's did: the type, its place (method, section 3) and its arguments.
 
-    Text, keys and app names must be equal but for white space; a scroll's place does not count.
+    Text and app names must be equal but for white space, keys as sets. Only arguments of the type's row count; the place of a
+    scroll and the words of `finished` and `call_user` do not. A tool call matches by name and `arguments`, never by its code.
     """
     if predicted.action_type != reference.action_type:
         return False
+    row = ACTION_TYPES.get(reference.action_type)
+    if row is None:
+        return dict(predicted.arguments or {}) == dict(reference.arguments or {})
     if reference.action_type in PLACE_TYPES and not place_matches(predicted.point, reference.point, boxes, distance):
         return False
     if reference.action_type == "drag" and not place_matches(predicted.end_point, reference.end_point, (), distance):
         return False
     if reference.action_type == "hotkey":
         return set((predicted.key or "").split()) == set((reference.key or "").split())
-    if reference.action_type == "finished":
-        return True  # the content is a farewell, not an argument
-    return predicted.direction == reference.direction and all(
-        _same_text(getattr(predicted, name), getattr(reference, name)) for name in ("content", "app_name")
+    if reference.action_type in ENDINGS:
+        return True
+    return all(
+        _same_text(getattr(predicted, name), getattr(reference, name))
+        for name in ("content", "direction", "app_name")
+        if name in row.required + row.optional
     )

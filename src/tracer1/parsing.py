@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tracer1.actions import action_from_wire, action_to_wire
-from tracer1.schema import DONE, NOT_DONE, Plan, PlanStep
+from tracer1.schema import DONE, NOT_DONE, Action, Plan, PlanStep
 
 _FRAME = re.compile(r"\s*<think>(?P<thought>.*?)</think>\s*<answer>.*?</answer>\s*", re.DOTALL)
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
@@ -85,11 +85,20 @@ def _read_step(number: int, segment: str) -> PlanStep:
     if isinstance(fields.get("action"), dict):
         try:
             action = action_from_wire(fields["action"])
-        except (ValueError, OverflowError) as error:
+        except (ValueError, OverflowError, RecursionError) as error:  # RecursionError: the repr of thousands of brackets
             problems.append(str(error))
+            action = _without_arguments(fields["action"])
     else:
         problems.append("no `action` object")
     return PlanStep(action, status, abstraction, number, "; ".join(problems))
+
+
+def _without_arguments(wire: dict[str, Any]) -> Action | None:
+    """The type and instruction of an action with a bad argument: stage 1 compares no more, and an executor finds the rest missing."""
+    try:
+        return action_from_wire({name: wire.get(name) for name in ("action_type", "step_instruction")})
+    except ValueError:
+        return None
 
 
 def format_step(step: PlanStep, number: int) -> str:
@@ -99,10 +108,16 @@ def format_step(step: PlanStep, number: int) -> str:
         "action": action_to_wire(step.action) if step.action else {},
         "status": step.status,
     }
-    return f"Step {number}: {json.dumps(wire, ensure_ascii=False)}"
+    line = json.dumps(wire, ensure_ascii=False)
+    for tag in _TAGS:  # typed text may hold a tag: written as an escape it cannot end the block
+        line = line.replace(tag, "\\u003c" + tag[1:])
+    return f"Step {number}: {line}"
 
 
 def format_plan(steps: Sequence[PlanStep], first_number: int = 1, thought: str = "") -> str:
-    """A whole response that says `steps`: one think block, one answer block, steps numbered from `first_number`."""
+    """A whole response that says `steps`: one think block, one answer block, steps numbered from `first_number`.
+
+    The thought must hold none of the four tags.
+    """
     lines = "\n".join(format_step(step, first_number + i) for i, step in enumerate(steps))
     return f"<think>{thought}</think><answer>\n{lines}\n</answer>"

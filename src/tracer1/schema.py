@@ -32,13 +32,14 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class PlanStep:
-    """One step of a plan, predicted or the expert's. A field that could not be read is None and `error` says why."""
+    """One step of a plan, predicted or the expert's. A field that could not be read is None and `error` says why;
+    an action with a bad argument keeps only its type and instruction."""
 
     action: Action | None
     status: str | None = NOT_DONE  # "done" | "not done"
     screenshot_abstraction: str | None = ""
     number: int | None = None  # the k of "Step k:", 1-based within the trajectory
-    error: str = ""  # why the format reward does not count this step; empty for a valid one
+    error: str = ""  # what is wrong with its text; what the format reward counts is `alignment.is_valid_step`
 
     @property
     def readable(self) -> bool:
@@ -85,7 +86,9 @@ class Prompt:
 
     key: str
     token_ids: tuple[int, ...]
-    tensors: Mapping[str, Any]  # what the model's processor made of the image: pixel_values (patches, D), image_grid_thw (1, 3)
+    tensors: Mapping[
+        str, Any
+    ]  # what the model's processor made of the image: pixel_values (patches, D), image_grid_thw (1, 3)
     starts_in_think: bool = False  # the chat template already opened `<think>`
 
 
