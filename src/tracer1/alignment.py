@@ -50,7 +50,10 @@ def excess_repetitions(types: Sequence[str], reference: Sequence[str]) -> int:
 
 
 def match_steps(
-    types: Sequence[str], reference: Sequence[str], position_penalty: float = 0.1, acceptance: float = 0.5
+    types: Sequence[str],
+    reference: Sequence[str],
+    position_penalty: float = AlignmentRule.position_penalty,
+    acceptance: float = AlignmentRule.acceptance,
 ) -> list[tuple[int, int, float]]:
     """Pairs (i, j, s) of predicted step i and reference step j, and their score s in 0..1.
 
@@ -73,7 +76,7 @@ def trajectory_accuracy(
     types: Sequence[str],
     statuses: Sequence[str],
     reference: Sequence[str],
-    rule: AlignmentRule = AlignmentRule(),  # noqa: B008  (frozen)
+    rule: AlignmentRule = AlignmentRule(),
 ) -> float:
     """The accuracy of a plan, 0..1 (method, section 2, steps 1 to 5).
 
@@ -97,7 +100,7 @@ def trajectory_accuracy(
 
 
 def discounted_return(
-    types: Sequence[str], reference: Sequence[str], lambda_align: float = 1.0, lambda_rep: float = 0.1, gamma: float = 0.8
+    types: Sequence[str], reference: Sequence[str], lambda_align: float, lambda_rep: float, gamma: float
 ) -> float:
     """Equations 1 and 2 of the paper: the sum over t of gamma^(t-1) * (lambda_align * sim_t - lambda_rep * rep_t).
 

@@ -6,6 +6,7 @@
     ├── DataError            a shard, step, image or checkpoint that cannot be read
     │   └── CheckpointError  a checkpoint that is damaged or belongs to another model
     ├── TrainingDiverged     too many non-finite updates in a row
+    ├── RewardError          a reward raised, or gave a number that is not finite
     ├── ExecutorError        the frozen tool agent is unreachable (never a bad action: that is `Outcome.error`)
     ├── EngineError          the sampler failed
     └── MissingDependency    an optional package or system program is not installed
@@ -36,6 +37,10 @@ class CheckpointError(DataError):
 
 class TrainingDiverged(Tracer1Error):
     """The loss or its gradient was not finite for too many updates in a row."""
+
+
+class RewardError(Tracer1Error):
+    """A reward function is broken; the message holds the step's key. A broken reward is never a 0."""
 
 
 class ExecutorError(Tracer1Error):
