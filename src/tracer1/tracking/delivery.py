@@ -1,0 +1,226 @@
+"""Brings the lines of `metrics.jsonl` to a store from one background thread. It knows nothing about MLflow's API.
+
+The file is the queue: nothing is held in memory, the training never waits, and after an outage (or in the next process)
+delivery goes on where the store stopped acknowledging. Whatever the store does (refuse, hang, come back), the training
+sees none of it.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from tracer1.tracking.journal import RunRecord, read_lines
+
+log = logging.getLogger(__name__)
+
+LINES_PER_SEND = 200
+ARTIFACT_TRIES = 3
+HURRIED_RETRY_S = 0.5
+WARNINGS = 3  # about lines the store refuses; a run deleted by hand would refuse them all
+
+
+class Store(Protocol):
+    """What delivery needs of a store; `MlflowStore` is one. Every method may raise."""
+
+    def describe(self, params: Mapping[str, str], tags: Mapping[str, str]) -> list[str]: ...
+    def send(self, lines: list[Mapping[str, Any]]) -> None: ...
+    def send_artifact(self, path: Path, inside: str) -> None: ...
+    def set_status(self, status: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds between deliveries, and between attempts while the store is down (doubling from first to last)."""
+
+    between_s: float = 2.0
+    first_retry_s: float = 5.0
+    last_retry_s: float = 300.0
+
+
+@dataclass
+class Wanted:
+    """What the run should look like in the store; delivery makes it so."""
+
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    status: str = "RUNNING"
+
+
+class Delivery:
+    """The background thread.
+
+    Args:
+        open_store: Connects and returns the store; called in the thread, again after every failure to connect.
+        folder: The run's folder, with `metrics.jsonl`; gets `run.json`.
+        record: The run's record; its `sent_bytes` says where to go on.
+        refused: Whether an error means that the store is well and will never take this line.
+        pace: How long to wait for what.
+    """
+
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        folder: Path,
+        record: RunRecord,
+        refused: Callable[[Exception], bool] = lambda error: False,
+        pace: Pace | None = None,
+    ) -> None:
+        self._open_store, self._folder, self._record, self._refused = open_store, folder, record, refused
+        self._pace = pace or Pace()
+        self._journal = folder / "metrics.jsonl"
+        self.wanted = Wanted()
+        self.dropped = 0  # lines and files that the store refused for good
+        self._store: Store | None = None
+        self._described: tuple[dict[str, str], dict[str, str]] | None = None
+        self._status = ""
+        self._late: list[tuple[str, int]] = []  # files that failed, with the number of tries
+        self._changed = threading.Condition()
+        self._asked = self._done = 0  # calls of `notify`, and how many of them are delivered
+        self._begun = self._ended = 0  # attempts
+        self._failures = 0  # failed attempts since the last success
+        self._hurry = False
+        self._thread = threading.Thread(target=self._run, name="tracking-delivery", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread; a daemon, so that a store that hangs cannot keep the process alive."""
+        self._thread.start()
+
+    def notify(self) -> None:
+        """Says that there is something to deliver. Returns at once."""
+        with self._changed:
+            self._asked += 1
+            self._changed.notify_all()
+
+    def flush(self, deadline_s: float) -> bool:
+        """Waits until all is delivered; True if it is. At most `deadline_s`, or one more attempt when the store is known to be down."""
+        with self._changed:
+            goal, last_attempt = self._asked, self._begun + 1 if self._failures else None
+            self._hurry = True
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: self._done >= goal or (last_attempt is not None and self._ended >= last_attempt), deadline_s
+            )
+            self._hurry = False
+            return self._done >= goal
+
+    def unsent(self) -> int:
+        """How many lines of `metrics.jsonl` the store has not acknowledged."""
+        return sum(1 for _ in read_lines(self._journal, self._record.sent_bytes))
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._asked > self._done)
+                self._changed.wait_for(lambda: self._hurry, self._pause_s())
+                goal = self._asked
+                self._begun += 1
+            succeeded = self._attempt()
+            with self._changed:
+                self._ended += 1
+                self._done = goal if succeeded else self._done
+                self._failures = 0 if succeeded else self._failures + 1
+                self._changed.notify_all()
+            if not succeeded and self._hurry:
+                time.sleep(HURRIED_RETRY_S)
+
+    def _pause_s(self) -> float:
+        if self._failures:
+            return min(self._pace.first_retry_s * 2 ** min(self._failures - 1, 20), self._pace.last_retry_s)
+        return self._pace.between_s if self._store else 0.0  # the first delivery is made at once
+
+    def _attempt(self) -> bool:
+        """Makes the store equal to what is wanted; True if it is. Catches all: a store's trouble is not the training's."""
+        try:
+            if self._store is None:
+                self._store = self._open_store()
+                self._record.save(self._folder / "run.json")
+            self._describe(self._store)
+            self._send_lines(self._store)
+            self._send_late(self._store)
+            if self._status != self.wanted.status:
+                status = self.wanted.status
+                self._store.set_status(status)
+                self._status = status
+        except Exception as error:
+            if not self._failures:
+                log.warning(
+                    "MLflow is not reachable (%s). The training goes on; %s has every figure, and what MLflow missed is sent "
+                    "when it answers again.",
+                    _first_line(error),
+                    self._journal,
+                )
+            log.debug("Delivery failed", exc_info=True)
+            return False
+        if self._failures:
+            log.info("MLflow answers again; it has got what it missed.")
+        return True
+
+    def _describe(self, store: Store) -> None:
+        wanted = (dict(self.wanted.params), dict(self.wanted.tags))
+        if self._described == wanted:
+            return
+        changed: list[str] = []
+        try:
+            changed = store.describe(*wanted)
+        except Exception as error:
+            if not self._refused(error):
+                raise
+            self._drop("the config", error)
+        self._described = wanted
+        if changed:
+            log.warning("The config differs from the one this MLflow run was started with: %s", ", ".join(changed))
+
+    def _send_lines(self, store: Store) -> None:
+        while chunk := list(read_lines(self._journal, self._record.sent_bytes, LINES_PER_SEND)):
+            lines = [line for line, _ in chunk]
+            try:
+                store.send(lines)
+            except Exception as error:
+                if not self._refused(error):
+                    raise
+                self._send_singly(store, lines)
+            self._late += [(line["artifact"], 0) for line in lines if "artifact" in line]
+            self._record.sent_bytes = chunk[-1][1]
+            self._record.save(self._folder / "run.json")
+
+    def _send_singly(self, store: Store, lines: list[dict[str, Any]]) -> None:
+        """One bad line must not hold up the others."""
+        for line in lines:
+            try:
+                store.send([line])
+            except Exception as error:
+                if not self._refused(error):
+                    raise
+                self._drop(f"a line of step {line.get('step')}", error)
+
+    def _send_late(self, store: Store) -> None:
+        """Sends files. One that fails while the store takes figures is tried again later, and not for ever."""
+        waiting, self._late = self._late, []
+        for position, (name, tries) in enumerate(waiting):
+            try:
+                store.send_artifact(self._folder / name, "/".join(Path(name).parts[:-1]))
+            except Exception as error:
+                if tries + 1 >= ARTIFACT_TRIES:
+                    self._drop(f"{self._folder / name}", error)
+                    continue
+                self._late += [(name, tries + 1), *waiting[position + 1 :]]
+                raise
+
+    def _drop(self, what: str, error: Exception) -> None:
+        self.dropped += 1
+        log.log(
+            logging.WARNING if self.dropped <= WARNINGS else logging.DEBUG,
+            "MLflow refuses %s (%s). It stays in %s.",
+            what,
+            _first_line(error),
+            self._folder,
+        )
+
+
+def _first_line(error: Exception) -> str:
+    text = " ".join(str(error).split("\n")[:1]) or type(error).__name__
+    return text if len(text) <= 300 else text[:300] + "…"

@@ -1,0 +1,115 @@
+"""Draws a plan on its screenshot. It knows nothing about tables, files or MLflow: bytes in, PNG bytes out."""
+
+import io
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+from tracer1.errors import DataError
+from tracer1.schema import Box, Plan, Point, Step
+
+FIRST, LATER, REFERENCE = (
+    (214, 39, 40),
+    (31, 88, 180),
+    (0, 158, 80),
+)  # what runs now, what is planned, what the expert did
+WHITE = (255, 255, 255)
+MIN_SIDE, MAX_SIDE = 640, 960  # the longer side of the drawing, in pixels: readable, and 24 of them still load
+
+
+def draw_plan(screenshot: bytes, plan: Plan, reference: Step | None = None) -> bytes:
+    """The screenshot with the plan's places numbered from 1 in order, and the reference's target outlined.
+
+    The first step of the plan, the one that is executed, is a larger red disc; later ones are blue; drags are arrows.
+    The reference is green: its boxes, or a ring where it has only a point. A number is the step's rank in the plan, so
+    steps without a place leave gaps.
+
+    Args:
+        screenshot: A PNG or JPEG.
+        plan: What the response said; may be empty.
+        reference: The step whose expert action is outlined.
+
+    Returns:
+        A PNG whose longer side is between 640 and 960 pixels.
+
+    Raises:
+        DataError: `screenshot` is not an image.
+    """
+    image = _resized(_open(screenshot))
+    draw = ImageDraw.Draw(image)
+    if reference is not None:
+        _draw_reference(draw, image.size, reference)
+    located = [
+        (k, s.action) for k, s in enumerate(plan.steps, 1) if s.action is not None and s.action.point is not None
+    ]
+    for number, action in reversed(located):  # the first one last, on top of the others
+        colour, radius = (FIRST, 15) if number == 1 else (LATER, 11)
+        start = _pixel(action.point, image.size)
+        if action.end_point is not None:
+            _arrow(draw, start, _pixel(action.end_point, image.size), colour)
+        _disc(draw, start, radius, colour)
+        font = ImageFont.load_default(radius * 1.3)
+        draw.text(start, str(number), fill=WHITE, font=font, anchor="mm")
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+def _open(screenshot: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(screenshot)).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"A screenshot of {len(screenshot)} bytes is not an image ({error}). Check the shard it comes from."
+        ) from error
+
+
+def _resized(image: Image.Image) -> Image.Image:
+    longer = max(image.size)
+    scale = min(max(1.0, MIN_SIDE / longer), MAX_SIDE / longer)
+    if scale == 1.0:
+        return image
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
+
+
+def _pixel(point: Point, size: tuple[int, int]) -> tuple[float, float]:
+    """0..1000 to pixels; a place off the screen is drawn on its edge."""
+    x, y = (min(max(part, 0.0), 1000.0) * side / 1000 for part, side in zip(point, size, strict=True))
+    return min(x, size[0] - 1), min(y, size[1] - 1)
+
+
+def _draw_reference(draw: ImageDraw.ImageDraw, size: tuple[int, int], reference: Step) -> None:
+    for box in reference.boxes:
+        _outline(draw, box, size)
+    action = reference.future[0].action if reference.future else None
+    if not reference.boxes and action is not None and action.point is not None:
+        x, y = _pixel(action.point, size)
+        for radius, colour in ((21, WHITE), (19, REFERENCE)):
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour, width=3)
+
+
+def _outline(draw: ImageDraw.ImageDraw, box: Box, size: tuple[int, int]) -> None:
+    (x1, y1), (x2, y2) = _pixel(box[:2], size), _pixel(box[2:], size)
+    corners = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
+    draw.rectangle(corners, outline=WHITE, width=5)
+    draw.rectangle(corners, outline=REFERENCE, width=3)
+
+
+def _disc(draw: ImageDraw.ImageDraw, centre: Sequence[float], radius: int, colour: tuple[int, int, int]) -> None:
+    x, y = centre
+    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline=WHITE, width=2)
+
+
+def _arrow(
+    draw: ImageDraw.ImageDraw, start: tuple[float, float], end: tuple[float, float], colour: tuple[int, int, int]
+) -> None:
+    """A line with a head at `end`."""
+    draw.line((*start, *end), fill=WHITE, width=6)
+    draw.line((*start, *end), fill=colour, width=3)
+    across, down = end[0] - start[0], end[1] - start[1]
+    length = max((across**2 + down**2) ** 0.5, 1.0)
+    across, down = across / length * 12, down / length * 12
+    left = (end[0] - across - down * 0.6, end[1] - down + across * 0.6)
+    right = (end[0] - across + down * 0.6, end[1] - down - across * 0.6)
+    draw.polygon((end, left, right), fill=colour, outline=WHITE)
