@@ -1,0 +1,84 @@
+"""Loads a Qwen3-VL (any size, or the tiny planner) with its tokenizer and image processor. It knows nothing about training."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+from tracer1.errors import ConfigError
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+
+
+@dataclass
+class Backbone:
+    """A model and what turns text and pictures into its inputs."""
+
+    model: Qwen3VLForConditionalGeneration
+    tokenizer: PreTrainedTokenizerBase
+    image_processor: Qwen2VLImageProcessorPil
+
+    @property
+    def pad_id(self) -> int:
+        """The token that fills padding; it is never attended to."""
+        return self.tokenizer.pad_token_id
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The tokens that end a response."""
+        ids = self.model.generation_config.eos_token_id
+        return frozenset(ids if isinstance(ids, list) else [ids])
+
+    def rope_index(self, input_ids: Tensor, mask: Tensor, grids: Tensor | None) -> tuple[Tensor, Tensor]:
+        """M-RoPE positions (3, B, P) and deltas (B, 1) of padded prompts (B, P)."""
+        token_types = (input_ids == self.model.config.image_token_id).int()
+        return self.model.model.get_rope_index(input_ids, token_types, image_grid_thw=grids, attention_mask=mask)
+
+    def save(self, folder: Path) -> None:
+        """Writes a Hugging Face folder that transformers and vLLM load."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        self.image_processor.save_pretrained(folder)
+
+
+def load_backbone(path: str, dtype: str = "float32", attention: str = "sdpa") -> Backbone:
+    """Loads the model at a local folder, or by a hub's name.
+
+    Args:
+        path: e.g. `Qwen/Qwen3-VL-8B-Thinking`, `outputs/stage1_gui/policy`, `demo/tiny_planner`.
+        dtype: `float32`, `bfloat16` or `float64`.
+        attention: `sdpa`, `eager` or `flash_attention_2`.
+
+    Raises:
+        ConfigError: no model there, or a model of another architecture.
+    """
+    if dtype not in _DTYPES:
+        raise ConfigError(f"model.dtype={dtype!r} is not known; choose one of {', '.join(_DTYPES)}.")
+    _check_folder(path)
+    try:
+        model = Qwen3VLForConditionalGeneration.from_pretrained(path, dtype=_DTYPES[dtype], attn_implementation=attention)
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        processor = Qwen2VLImageProcessorPil.from_pretrained(path)
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            f"Cannot load the model {path!r}: {reason} Give model.path a folder with config.json and safetensors, or a "
+            "hub's name on a machine that reaches the hub."
+        ) from error
+    return Backbone(model, tokenizer, processor)
+
+
+def _check_folder(path: str) -> None:
+    """A local folder must hold a Qwen3-VL: transformers would load another architecture's weights with random ones."""
+    config = Path(path) / "config.json"
+    if Path(path).is_dir() and not config.is_file():
+        raise ConfigError(f"{path} holds no config.json, so it is not a model's folder; check model.path.")
+    if config.is_file():
+        kind = json.loads(config.read_text()).get("model_type")
+        if kind != "qwen3_vl":
+            raise ConfigError(f"{config} is of model_type {kind!r}; tracer1 trains Qwen3-VL ('qwen3_vl').")
