@@ -261,18 +261,19 @@ def matches(
     Text and app names must be equal but for white space, keys as sets. Only arguments of the type's row count; the place of a
     scroll and the words of `finished` and `call_user` do not. A tool call matches by name and `arguments`, never by its code.
     """
-    if predicted.action_type != reference.action_type:
+    kind = canonical_type(reference.action_type)
+    if canonical_type(predicted.action_type) != kind:
         return False
-    row = ACTION_TYPES.get(reference.action_type)
+    row = ACTION_TYPES.get(kind)
     if row is None:
         return dict(predicted.arguments or {}) == dict(reference.arguments or {})
-    if reference.action_type in PLACE_TYPES and not place_matches(predicted.point, reference.point, boxes, distance):
+    if kind in PLACE_TYPES and not place_matches(predicted.point, reference.point, boxes, distance):
         return False
-    if reference.action_type == "drag" and not place_matches(predicted.end_point, reference.end_point, (), distance):
+    if kind == "drag" and not place_matches(predicted.end_point, reference.end_point, (), distance):
         return False
-    if reference.action_type == "hotkey":
+    if kind == "hotkey":
         return set((predicted.key or "").split()) == set((reference.key or "").split())
-    if reference.action_type in ENDINGS:
+    if kind in ENDINGS:
         return True
     return all(
         _same_text(getattr(predicted, name), getattr(reference, name))
