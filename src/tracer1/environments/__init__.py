@@ -1,0 +1,5 @@
+"""Places where an agent acts. Each file registers one environment under its own name."""
+
+from tracer1.registry import Registry
+
+ENVIRONMENTS = Registry("environment", "tracer1.environments")

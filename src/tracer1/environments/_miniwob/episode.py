@@ -1,0 +1,147 @@
+"""One MiniWoB++ episode on one page: load, look, act with real input, read the page's own reward. It knows no rule and no expert.
+
+Places are converted between pixels of the 160x210 screenshot and tracer1's 0..1000 here and nowhere else.
+"""
+
+import asyncio
+import base64
+from typing import Any
+
+from tracer1.actions import missing_arguments
+from tracer1.environments._miniwob.picture import shrink_png
+from tracer1.errors import ConfigError
+from tracer1.registry import nearest
+from tracer1.schema import Action, Box, Point
+
+WIDTH, HEIGHT = 160, 210  # pixels of the screenshot
+WHEEL = 60  # pixels that one `scroll` moves the content by
+AWAY = (450, 300)  # where the pointer waits: outside of the screenshot, hovering over nothing
+DRAG_MOVES = 8  # pointer moves between press and release; widgets ignore a single jump
+WHEELS = {"down": (0, WHEEL), "up": (0, -WHEEL), "right": (WHEEL, 0), "left": (-WHEEL, 0)}
+KEYS = {
+    "ctrl": "Control", "shift": "Shift", "alt": "Alt", "meta": "Meta", "enter": "Enter", "tab": "Tab", "esc": "Escape",
+    "escape": "Escape", "backspace": "Backspace", "delete": "Delete", "space": "Space", "home": "Home", "end": "End",
+    "pageup": "PageUp", "pagedown": "PageDown",
+    **{side: "Arrow" + side.capitalize() for side in ("up", "down", "left", "right")},
+}  # fmt: skip
+
+
+def to_point(x: float, y: float) -> Point:
+    """Pixels -> 0..1000, rounded to one decimal: `to_pixel` gives whole pixels back unchanged."""
+    return round(min(max(x, 0), WIDTH) * 1000 / WIDTH, 1), round(min(max(y, 0), HEIGHT) * 1000 / HEIGHT, 1)
+
+
+def to_box(box: list[float]) -> Box:
+    """x1, y1, x2, y2 in pixels -> 0..1000."""
+    return *to_point(*box[:2]), *to_point(*box[2:])
+
+
+def to_pixel(point: Point) -> tuple[int, int]:
+    """0..1000 -> the whole pixel that is clicked, always on the screenshot."""
+    return min(int(point[0] * WIDTH / 1000 + 0.5), WIDTH - 1), min(int(point[1] * HEIGHT / 1000 + 0.5), HEIGHT - 1)
+
+
+class Episode:
+    """`await episode.begin(task, seed)`, then `look` and `perform` in turn until `done`.
+
+    Attributes:
+        goal: The instruction.
+        done: Whether the page has ended the episode.
+        reward: The page's raw reward, in -1..1, without its discount for slowness.
+    """
+
+    def __init__(self, page: Any, pages_at: Any) -> None:
+        self.page, self._pages_at = page, pages_at
+        self.goal, self.done, self.reward = "", False, 0.0
+        self._cdp: Any = None
+
+    async def begin(self, task: str, seed: int) -> str:
+        """Loads the task's page anew (a used page keeps traces of what was done) and starts episode `seed`."""
+        file = self._pages_at / f"{task}.html"
+        if not file.is_file():
+            known = sorted(path.stem for path in self._pages_at.glob("*.html"))
+            raise ConfigError(f"No MiniWoB++ task {task!r} in {self._pages_at}.{nearest(task, known)}")
+        self._cdp = await self.page.context.new_cdp_session(self.page)
+        await self.page.mouse.move(*AWAY)
+        await self.page.goto(file.as_uri())
+        self.goal = " ".join((await self.page.evaluate("seed => __probe.begin(seed)", seed)).split())
+        await self.page.wait_for_function("WOB_TASK_READY")
+        await self.settle()
+        return self.goal
+
+    async def settle(self) -> None:
+        """Waits for animations to end and the next frames to be drawn, then reads the reward."""
+        state = await self.page.evaluate("__probe.settled()")
+        self.done, self.reward = bool(state["done"]), float(state["reward"])
+
+    async def look(self) -> bytes:
+        """The screenshot as a small PNG, 160x210."""
+        clip = {"x": 0, "y": 0, "width": WIDTH, "height": HEIGHT, "scale": 1}
+        shot = await self._cdp.send("Page.captureScreenshot", {"format": "png", "clip": clip})
+        return shrink_png(base64.b64decode(shot["data"]))
+
+    async def abstraction(self) -> str:
+        """A few words on what is visible, from the DOM: "2 text boxes, 1 button"."""
+        return await self.page.evaluate("__probe.abstraction()")
+
+    async def perform(self, action: Action) -> None:
+        """Acts with pointer, keys and wheel only, then lets the page settle. Does nothing once the episode is over.
+
+        Raises:
+            ConfigError: this environment cannot do such an action, or the action lacks an argument.
+        """
+        if self.done:
+            return
+        if action.action_type not in DOABLE:
+            raise ConfigError(f"MiniWoB++ cannot do {action.action_type!r}. It can do: {', '.join(DOABLE)}.")
+        if missing := missing_arguments(action):
+            raise ConfigError(f"The action {action.action_type!r} lacks {' and '.join(missing)}.")
+        await getattr(self, f"_{action.action_type}")(action)
+        await self.settle()
+
+    async def _click(self, action: Action) -> None:
+        await self.page.mouse.click(*to_pixel(action.point))
+
+    async def _left_double(self, action: Action) -> None:
+        await self.page.mouse.dblclick(*to_pixel(action.point))
+
+    async def _right_single(self, action: Action) -> None:
+        await self.page.mouse.click(*to_pixel(action.point), button="right")
+
+    async def _hover(self, action: Action) -> None:
+        await self.page.mouse.move(*to_pixel(action.point), steps=4)
+
+    async def _drag(self, action: Action) -> None:
+        start, end = to_pixel(action.point), to_pixel(action.end_point)
+        await self.page.mouse.move(*start)
+        await self.page.mouse.down()
+        await self.page.mouse.move(*end, steps=DRAG_MOVES)
+        await self.page.mouse.up()
+
+    async def _scroll(self, action: Action) -> None:
+        await self.page.mouse.move(*to_pixel(action.point or (500.0, 600.0)))
+        await self.page.mouse.wheel(*WHEELS[action.direction])
+
+    async def _type(self, action: Action) -> None:
+        if action.point is not None:
+            await self._click(action)
+        await self.page.keyboard.type(action.content)
+
+    async def _select(self, action: Action) -> None:
+        """A list opens in a window of the system that no screenshot shows, so it is chosen by its first letters."""
+        await self._click(action)
+        if action.content:
+            await self.page.keyboard.type(action.content)
+            await self.page.keyboard.press("Enter")
+
+    async def _hotkey(self, action: Action) -> None:
+        await self.page.keyboard.press("+".join(KEYS.get(key, key) for key in action.key.split()))
+
+    async def _wait(self, action: Action) -> None:
+        await asyncio.sleep(0.5)
+
+    async def _finished(self, action: Action) -> None:
+        self.done = True
+
+
+DOABLE = ("click", "left_double", "right_single", "hover", "drag", "scroll", "type", "select", "hotkey", "wait", "finished")

@@ -1,0 +1,120 @@
+// What the recorder asks a page: where is an element visible, what is on the screen, has it settled.
+// It only reads: nothing here changes the page, except that the blinking text caret is hidden.
+window.__probe = (() => {
+  const WIDTH = 160, HEIGHT = 210;
+
+  // The part of the element that lies on the screenshot and inside every scrolled or clipped ancestor.
+  function clip(element, rect) {
+    let [x1, y1, x2, y2] = [rect.left, rect.top, rect.right, rect.bottom];
+    const cut = (r) => { x1 = Math.max(x1, r.left); y1 = Math.max(y1, r.top); x2 = Math.min(x2, r.right); y2 = Math.min(y2, r.bottom); };
+    cut({left: 0, top: 0, right: WIDTH, bottom: HEIGHT});
+    for (let p = element.parentElement; p && p !== document.body; p = p.parentElement)
+      if (getComputedStyle(p).overflow !== 'visible') cut(p.getBoundingClientRect());
+    return x2 > x1 && y2 > y1 ? [x1, y1, x2, y2] : null;
+  }
+
+  const hits = (element, x, y) => { const top = document.elementFromPoint(x, y); return top !== null && element.contains(top); };
+
+  // Decomposes the pixels that answer to the element into at most `most` rectangles, the largest first.
+  function rectangles(element, [x1, y1, x2, y2], most = 4) {
+    const left = Math.ceil(x1), top = Math.ceil(y1), w = Math.ceil(x2) - left, h = Math.ceil(y2) - top;
+    const free = Array.from({length: h}, (_, j) => Array.from({length: w}, (_, i) => hits(element, left + i, top + j)));
+    const total = free.flat().filter(Boolean).length, found = [];
+    for (let covered = 0; found.length < most && covered < 0.9 * total;) {
+      let best = null;
+      const run = new Array(w).fill(0);  // how many free pixels stand above (and with) this one
+      for (let j = 0; j < h; j++) {
+        for (let i = 0; i < w; i++) run[i] = free[j][i] ? run[i] + 1 : 0;
+        for (let i = 0; i < w; i++)
+          for (let k = i, low = Infinity; k < w && (low = Math.min(low, run[k])) > 0; k++)
+            if (!best || low * (k - i + 1) > best.area) best = {area: low * (k - i + 1), i, j: j - low + 1, w: k - i + 1, h: low};
+      }
+      if (!best || (found.length && best.area < 9)) break;
+      for (let j = best.j; j < best.j + best.h; j++) free[j].fill(false, best.i, best.i + best.w);
+      covered += best.area;
+      found.push([left + best.i, top + best.j, left + best.i + best.w, top + best.j + best.h]);
+    }
+    return found;
+  }
+
+  // Visible boxes in pixels, the one to aim at first. A box that is free at its rim counts as free inside.
+  function boxes(element) {
+    const parts = [...element.getClientRects()].map((r) => clip(element, r)).filter(Boolean);
+    parts.sort((a, b) => (b[2] - b[0]) * (b[3] - b[1]) - (a[2] - a[0]) * (a[3] - a[1]));
+    return parts.flatMap((part) => {
+      const [x1, y1, x2, y2] = part, dx = Math.min(3, (x2 - x1) / 4), dy = Math.min(3, (y2 - y1) / 4);
+      const xs = [x1 + dx, (x1 + x2) / 2, x2 - dx], ys = [y1 + dy, (y1 + y2) / 2, y2 - dy];
+      return xs.every((x) => ys.every((y) => hits(element, x, y))) ? [part] : rectangles(element, part);
+    });
+  }
+
+  const KINDS = [
+    ['dialog', '.ui-dialog, #popup'], ['spinner', '.ui-spinner'],
+    ['text box', 'input[type=text], input[type=password], input[type=input], input:not([type]):not(.ui-spinner-input), textarea'],
+    ['checkbox', 'input[type=checkbox]'], ['radio button', 'input[type=radio]'], ['list', 'select, .selectric'],
+    ['tab', '.ui-tabs-nav li'], ['slider', '.ui-slider'], ['link', '.alink, a[href]:not(.ui-tabs-anchor)'],
+    ['section', 'h3.ui-accordion-header'], ['box', '.color, #area span[data-color], .ui-draggable, .ui-sortable-handle'],
+    ['shape', '#area svg circle, #area svg rect, #area svg polygon, #area svg text'],
+    ['button', 'button, input[type=button], input[type=submit]'],
+  ];
+
+  const visible = (element) => [...element.getClientRects()].some((r) => r.width > 0 && r.height > 0 && clip(element, r))
+    && getComputedStyle(element).visibility !== 'hidden';
+
+  const editable = (e) => e !== null && /^(INPUT|TEXTAREA)$/.test(e.tagName) && !/^(checkbox|radio|button|submit)$/.test(e.type);
+
+  // The one fact that changes while a task is worked on: what is open, selected, scrolled, set, in focus or filled.
+  function progress(all) {
+    const marked = all.filter((e) => e.checked || e.classList.contains('selected')).length;
+    if (marked) return `${marked} selected`;
+    const number = document.querySelector('.ui-spinner-input') || document.querySelector('#val');
+    if (number) return `value ${number.value ?? number.textContent}`;
+    if (document.querySelector('.ui-accordion-content-active')) return '1 open';
+    const long = all.find((e) => e.tagName === 'TEXTAREA' && e.scrollHeight > e.clientHeight + 20);
+    const focus = document.activeElement;
+    if (String(window.getSelection()).trim() || (editable(focus) && focus.selectionEnd > focus.selectionStart)) return 'text marked';
+    if (long && long.id === 'text-area') {
+      const left = long.scrollHeight - long.clientHeight - long.scrollTop;
+      return long.scrollTop < 2 ? 'at top' : left < 2 ? 'at bottom' : 'in the middle';
+    }
+    if (editable(focus) && visible(focus) && !focus.value) return '1 focused';
+    const filled = all.filter((e) => editable(e) && e.value).length;
+    return filled ? `${filled} filled` : '';
+  }
+
+  // At most two kinds of things, counted, and the progress.
+  function abstraction() {
+    const seen = KINDS.map(([name, selector]) => [name, [...document.querySelectorAll(selector)]
+      .filter((e) => visible(e) && e.closest('#wrap, .ui-dialog, #popup, .ui-datepicker') && !e.closest('#query'))]).filter(([, list]) => list.length);
+    const words = seen.slice(0, 2).map(([name, list]) => `${list.length} ${list.length > 1 ? name.replace(/x$/, 'xe') + 's' : name}`);
+    const now = progress(seen.flatMap(([, list]) => list));
+    return [...words, ...(now ? [now] : [])].join(', ') || 'text only';
+  }
+
+  const moving = () => (window.jQuery && window.jQuery(':animated').length > 0)
+    || document.getAnimations().some((a) => a.playState === 'running' && a.effect.getComputedTiming().endTime !== Infinity);
+
+  const frame = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+
+  // Resolves when animations have ended and two frames have been drawn; the wheel's hit-test needs the frames.
+  async function settled(limit = 3000) {
+    const start = performance.now();
+    await frame();
+    while (moving() && performance.now() - start < limit) await frame();
+    await frame();
+    return {done: WOB_DONE_GLOBAL, reward: WOB_RAW_REWARD_GLOBAL};
+  }
+
+  function begin(seed) {
+    const style = document.createElement('style');
+    style.textContent = '* { caret-color: transparent !important }';  // a blinking caret would make screenshots differ
+    document.head.append(style);
+    Math.seedrandom(String(seed));
+    core.EPISODE_MAX_TIME = 1e8;  // the page's own 10 to 30 s of wall time are no time for a model
+    core.startEpisodeReal();
+    const goal = core.getUtterance();
+    return typeof goal === 'string' ? goal : goal.utterance;
+  }
+
+  return {boxes, abstraction, settled, begin, visible};
+})();
