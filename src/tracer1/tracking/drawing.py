@@ -1,6 +1,7 @@
 """Draws a plan on its screenshot. It knows nothing about tables, files or MLflow: bytes in, PNG bytes out."""
 
 import io
+import math
 from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -67,6 +68,7 @@ def _open(screenshot: bytes) -> Image.Image:
 def _resized(image: Image.Image) -> Image.Image:
     longer = max(image.size)
     scale = min(max(1.0, MIN_SIDE / longer), MAX_SIDE / longer)
+    scale = math.ceil(scale) if scale >= 2 else scale  # whole numbers keep the glyphs of tiny screenshots even
     if scale == 1.0:
         return image
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
