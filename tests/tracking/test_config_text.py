@@ -1,6 +1,6 @@
 """The config as flat parameters."""
 
-from tracer1.tracking.config_text import flatten, public_uri, to_plain
+from tracer1.tracking.config_text import flatten, without_passwords, to_plain
 
 
 def test_flatten_names_leaves_by_their_path_and_cuts() -> None:
@@ -16,5 +16,5 @@ def test_flatten_names_leaves_by_their_path_and_cuts() -> None:
 def test_secrets_are_hidden_and_tokens_of_text_are_not() -> None:
     plain = to_plain({"executor": {"api_key": "s3cret", "max_tokens": 5, "password": ""}, "eos_token": "<end>"})
     assert plain == {"executor": {"api_key": "***", "max_tokens": 5, "password": "***"}, "eos_token": "<end>"}
-    assert public_uri("http://me:pw@host:5000/x") == "http://me:***@host:5000/x"
-    assert public_uri("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+    assert without_passwords("http://me:pw@host:5000/x") == "http://me:***@host:5000/x"
+    assert without_passwords("sqlite:///mlflow.db") == "sqlite:///mlflow.db"

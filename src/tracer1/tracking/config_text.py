@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 MAX_KEY, MAX_VALUE = 250, 6000  # MLflow's limits, in characters
 _SECRET = re.compile(r"(^|_)(api_?key|(hf|api|auth|access)_token|password|passwd|secret)$", re.IGNORECASE)
+_PASSWORD = re.compile(r"//([^/@:\s]*):[^/@\s]+@")
 _FORBIDDEN = re.compile(r"[^\w\-. :/]")  # what MLflow refuses in the name of a parameter
 
 
@@ -28,12 +28,9 @@ def flatten(config: Mapping[str, Any]) -> dict[str, str]:
     return {_FORBIDDEN.sub("_", key)[:MAX_KEY]: _cut(str(value)) for key, value in _leaves(config, "")}
 
 
-def public_uri(uri: str) -> str:
-    """`uri` without the password it may carry, for messages."""
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{parts.netloc.rpartition('@')[2]}"))
+def without_passwords(text: str) -> str:
+    """`text` with the password of every address in it hidden: `http://me:***@host`."""
+    return _PASSWORD.sub(r"//\1:***@", text)
 
 
 def _leaves(config: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

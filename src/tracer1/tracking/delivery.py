@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from tracer1.tracking.config_text import without_passwords
 from tracer1.tracking.journal import RunRecord, read_lines
 
 log = logging.getLogger(__name__)
@@ -150,7 +151,7 @@ class Delivery:
                 log.warning(
                     "MLflow is not reachable (%s). The training goes on; %s has every figure, and what MLflow missed is sent "
                     "when it answers again.",
-                    _first_line(error),
+                    _short(error),
                     self._journal,
                 )
             log.debug("Delivery failed", exc_info=True)
@@ -216,11 +217,12 @@ class Delivery:
             logging.WARNING if self.dropped <= WARNINGS else logging.DEBUG,
             "MLflow refuses %s (%s). It stays in %s.",
             what,
-            _first_line(error),
+            _short(error),
             self._folder,
         )
 
 
-def _first_line(error: Exception) -> str:
-    text = " ".join(str(error).split("\n")[:1]) or type(error).__name__
-    return text if len(text) <= 300 else text[:300] + "…"
+def _short(error: Exception) -> str:
+    """The kind of an error and the start of its first line; MLflow's messages quote whole addresses."""
+    text = without_passwords(f"{type(error).__name__}: {error}".split("\n")[0])
+    return text if len(text) <= 250 else text[:250] + "…"

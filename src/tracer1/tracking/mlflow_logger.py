@@ -19,7 +19,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from tracer1.errors import ConfigError
-from tracer1.tracking.config_text import flatten, public_uri, to_plain
+from tracer1.tracking.config_text import flatten, without_passwords, to_plain
 from tracer1.tracking.delivery import Delivery, Pace, Store, Wanted
 from tracer1.tracking.journal import Journal, RunRecord
 from tracer1.tracking.metric_names import check_names
@@ -181,7 +181,7 @@ class RunLogger(Logger):
         if not self._delivery.flush(FINALIZE_S):
             log.warning(
                 "MLflow at %s has not taken %d lines of %s. Resume the run to send them.",
-                public_uri(self.tracking_uri),
+                without_passwords(self.tracking_uri),
                 self._delivery.unsent(),
                 self.output_dir / "metrics.jsonl",
             )
@@ -196,7 +196,7 @@ class RunLogger(Logger):
             self._record.run_id = self._resumed["run_id"] or self._record.run_id
         self._record.uid = self._record.uid or uuid.uuid4().hex
         self._record.run_name = self._record.run_name or self.run_name
-        self._record.experiment, self._record.tracking_uri = self.experiment_name, public_uri(self.tracking_uri)
+        self._record.experiment, self._record.tracking_uri = self.experiment_name, without_passwords(self.tracking_uri)
         self._record.save(path)
 
     def _connect(self) -> None:

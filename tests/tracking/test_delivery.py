@@ -1,0 +1,173 @@
+"""Delivery against a hand-written store that refuses, hangs and comes back."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tracer1.tracking.delivery import Delivery, Pace
+from tracer1.tracking.journal import Journal, RunRecord
+
+QUICK = Pace(between_s=0.0, first_retry_s=0.02, last_retry_s=0.05)
+
+
+class Refusal(Exception):
+    """The store is well and does not want this line."""
+
+
+class FakeStore:
+    def __init__(self) -> None:
+        self.down = False
+        self.hang = threading.Event()
+        self.hang.set()
+        self.steps: list[int] = []
+        self.files: list[tuple[str, str]] = []
+        self.statuses: list[str] = []
+        self.described: list[dict[str, str]] = []
+        self.bad_step = self.bad_file = None
+
+    def open(self) -> "FakeStore":
+        self._answer()
+        return self
+
+    def _answer(self) -> None:
+        self.hang.wait(30)
+        if self.down:
+            raise ConnectionError("connection refused\nby a fake")
+
+    def describe(self, params: dict[str, str], tags: dict[str, str]) -> list[str]:
+        self._answer()
+        self.described.append({**params, **tags})
+        return []
+
+    def send(self, lines: list[dict[str, Any]]) -> None:
+        self._answer()
+        if any(line.get("step") == self.bad_step is not None for line in lines):
+            raise Refusal("no such metric")
+        self.steps += [line["step"] for line in lines if "step" in line]
+
+    def send_artifact(self, path: Path, inside: str) -> None:
+        self._answer()
+        if path.name == self.bad_file:
+            raise PermissionError("the bucket is closed")
+        self.files.append((inside, path.name))
+
+    def set_status(self, status: str) -> None:
+        self._answer()
+        self.statuses.append(status)
+
+
+class Setup:
+    def __init__(self, folder: Path, store: FakeStore | None = None) -> None:
+        self.store = store or FakeStore()
+        self.journal = Journal(folder / "metrics.jsonl")
+        self.record = RunRecord.load(folder / "run.json")
+        self.delivery = Delivery(self.store.open, folder, self.record, lambda error: isinstance(error, Refusal), QUICK)
+        self.delivery.start()
+
+    def log(self, *steps: int) -> None:
+        for step in steps:
+            self.journal.append({"time": 1.0, "step": step})
+            self.delivery.notify()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.01)
+
+
+def test_everything_arrives_in_order_with_the_status(tmp_path: Path) -> None:
+    setup = Setup(tmp_path)
+    setup.delivery.wanted.params["lr"] = "1"
+    setup.log(*range(500))
+    setup.delivery.wanted.status = "FINISHED"
+    setup.delivery.notify()
+    assert setup.delivery.flush(10)
+    assert setup.store.steps == list(range(500))
+    assert setup.store.described == [{"lr": "1"}]
+    assert setup.store.statuses[-1] == "FINISHED"
+    assert setup.delivery.unsent() == 0
+
+
+def test_what_an_outage_missed_is_sent_when_the_store_is_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    setup = Setup(tmp_path)
+    setup.log(0)
+    assert setup.delivery.flush(10)
+    setup.store.down = True
+    setup.log(1, 2, 3)
+    wait_until(lambda: setup.delivery._failures > 2)
+    setup.log(4)
+    setup.store.down = False
+    wait_until(lambda: setup.store.steps == [0, 1, 2, 3, 4])
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "connection refused" in warnings[0]
+    assert "metrics.jsonl" in warnings[0]
+
+
+def test_the_next_process_sends_what_the_last_one_could_not(tmp_path: Path) -> None:
+    first = Setup(tmp_path)
+    first.log(0, 1)
+    assert first.delivery.flush(10)
+    first.store.down = True
+    first.log(2)
+    assert not first.delivery.flush(1)
+    assert first.delivery.unsent() == 1
+    second = Setup(tmp_path)
+    second.log(3)
+    assert second.delivery.flush(10)
+    assert second.store.steps == [2, 3]
+
+
+def test_flush_of_a_store_that_hangs_or_is_down_is_bounded(tmp_path: Path) -> None:
+    setup = Setup(tmp_path)
+    setup.store.hang.clear()
+    started = time.monotonic()
+    setup.log(0)
+    assert time.monotonic() - started < 0.1
+    assert not setup.delivery.flush(0.3)
+    assert time.monotonic() - started < 1
+    setup.store.down = True
+    setup.store.hang.set()
+    wait_until(lambda: setup.delivery._failures > 0)
+    started = time.monotonic()
+    assert not setup.delivery.flush(20)  # one more attempt, not the whole deadline
+    assert time.monotonic() - started < 5
+
+
+def test_a_hiccup_while_flushing_is_survived(tmp_path: Path) -> None:
+    setup = Setup(tmp_path)
+    setup.log(0)
+    assert setup.delivery.flush(10)
+    setup.store.hang.clear()
+    setup.store.down = True
+    setup.log(1)
+    threading.Timer(0.1, setup.store.hang.set).start()
+    threading.Timer(0.3, lambda: setattr(setup.store, "down", False)).start()
+    assert setup.delivery.flush(10)
+
+
+def test_a_refused_line_holds_up_no_other(tmp_path: Path) -> None:
+    setup = Setup(tmp_path)
+    setup.store.bad_step = 1
+    setup.log(0, 1, 2)
+    assert setup.delivery.flush(10)
+    assert setup.store.steps == [0, 2]
+    assert setup.delivery.dropped == 1
+
+
+def test_a_file_that_cannot_be_sent_holds_up_no_figure_and_is_given_up(tmp_path: Path) -> None:
+    setup = Setup(tmp_path)
+    setup.store.bad_file = "bad"
+    for name in ("tables/bad", "tables/good", "config.yaml"):
+        setup.journal.append({"time": 1.0, "artifact": name})
+    setup.log(0, 1)
+    wait_until(lambda: setup.delivery.dropped == 1)
+    assert setup.delivery.flush(10)
+    assert setup.store.steps == [0, 1]
+    assert setup.store.files == [("tables", "good"), ("", "config.yaml")]
