@@ -56,6 +56,9 @@ def rank_shards(count: int, name: str, seed: int, epoch: int, share: tuple[int, 
 
 
 def rank_takes(shard: int, ordinal: int, count: int, share: tuple[int, int]) -> bool:
-    """Whether a rank takes the `ordinal`-th trajectory of a shard, given that it reads this shard out of `count`."""
+    """Whether a rank takes the `ordinal`-th trajectory of a shard, given that it reads this shard out of `count`.
+
+    The shards start dealing at ranks spread evenly, so that shards with few trajectories do not all serve the same ranks.
+    """
     rank, ranks = share
-    return count >= ranks or (shard + ordinal) % ranks == rank
+    return count >= ranks or (shard * ranks // count + ordinal) % ranks == rank

@@ -57,7 +57,7 @@ def schema_problem(record: Any) -> tuple[str, str] | None:
     if error is None:
         return None
     problem = error.message if len(error.message) <= 200 else f"{error.message[:97]} ... {error.message[-97:]}"
-    return error.json_path.removeprefix("$").removeprefix(".") or "the top level", " ".join(problem.split())
+    return error.json_path.removeprefix("$").removeprefix(".") or "the top level", problem
 
 
 def to_record(step: Step, split: str, num_steps: int) -> dict[str, Any]:

@@ -184,8 +184,14 @@ def _members(url: str) -> Iterator[dict[str, Any]]:
     with open_shard(url) as stream:
         tail = _Tail(stream)
         try:
-            yield from group_by_keys(files(tail))
+            held = None  # the last member waits for the end mark: a step cut in half is no bad step but a cut shard
+            for member in group_by_keys(files(tail)):
+                if held is not None:
+                    yield held
+                held = member
             tail.finish()
+            if held is not None:
+                yield held
         except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
             whole = names[0].rpartition(".")[0] if len(names) == 2 else None
             place = f"after step {whole!r}" if whole else "before its first step was whole"
@@ -215,7 +221,7 @@ def _parse(url: str, member: dict[str, Any], verify_images: bool) -> Stored:
         raise DataError(f"{url}: step {key!r} breaks step.schema.json at {problem[0]}: {problem[1]}. {REMEDY}")
     if record["key"] != key:
         raise DataError(f"{url}: the member {key}.json holds the step {record['key']!r}. {REMEDY}")
-    screenshot = member.get("png") or member.get("jpg") or member.get("jpeg")
+    screenshot = next((member[kind] for kind in ("png", "jpg", "jpeg") if kind in member), None)
     if record["has_screenshot"] != (screenshot is not None):
         wrong = "its screenshot is missing" if record["has_screenshot"] else "it has a screenshot but says it has none"
         raise DataError(f"{url}: step {key!r}: {wrong}. {REMEDY}")

@@ -78,16 +78,22 @@ class Position:
     offset: int = 0
 
 
+def shards_of(source: StepSet, share: tuple[int, int], epoch: int) -> list[int]:
+    """The shards that one rank reads in an epoch, in order, as indices into `source.urls`."""
+    return rank_shards(len(source.urls), source.name, source.seed, epoch, share)
+
+
 class _Shards(Sampler):
     """The shards to load, epoch after epoch without end, from a block on."""
 
-    def __init__(self, stream: "SetStream", start: Position) -> None:
-        self.stream, self.start = stream, start
+    def __init__(self, source: StepSet, share: tuple[int, int], start: Position) -> None:
+        self.source, self.share = source, share
+        self.epoch, self.first = start.epoch, start.block * source.shuffle_shards
 
     def __iter__(self) -> Iterator[int]:
-        epoch, first = self.start.epoch, self.start.block * self.stream.source.shuffle_shards
+        epoch, first = self.epoch, self.first
         while True:
-            yield from self.stream.order(epoch)[first:]
+            yield from shards_of(self.source, self.share, epoch)[first:]
             epoch, first = epoch + 1, 0
 
 
@@ -113,10 +119,6 @@ class SetStream:
         if len(source.urls) < share[1]:
             log.debug("%s: %d shards for %d ranks: splitting by trajectory.", source.name, len(source.urls), share[1])
 
-    def order(self, epoch: int) -> list[int]:
-        """The shards of an epoch, as indices."""
-        return rank_shards(len(self.source.urls), self.source.name, self.source.seed, epoch, self.share)
-
     def __iter__(self) -> Iterator[Step]:
         return self
 
@@ -129,7 +131,7 @@ class SetStream:
                 self.position.offset += 1
                 return self._block.pop()
             self._block, here = None, self.position
-            blocks = -(-len(self.order(here.epoch)) // self.source.shuffle_shards)
+            blocks = -(-len(shards_of(self.source, self.share, here.epoch)) // self.source.shuffle_shards)
             if here.block + 1 < blocks:
                 self.position = Position(here.epoch, here.block + 1)
                 continue
@@ -143,13 +145,14 @@ class SetStream:
         if self._loads is None:
             self._loads = self._start_loading()
         steps: list[Step] = []
-        for _ in self.order(here.epoch)[here.block * size : (here.block + 1) * size]:
+        for _ in shards_of(self.source, self.share, here.epoch)[here.block * size : (here.block + 1) * size]:
             loaded = next(self._loads)
             for line in loaded.skipped:
                 if line not in self.skipped:  # once, not in every epoch
                     log.warning(line)
                     self.skipped.add(line)
             if loaded.error:
+                self.close()
                 raise DataError(loaded.error)
             steps.extend(loaded.steps)
         # without the rank: when ranks share shards, their steps differ anyway
@@ -162,7 +165,7 @@ class SetStream:
             DataLoader(
                 ShardLoader(self.source, self.share),
                 batch_size=None,
-                sampler=_Shards(self, Position(**asdict(self.position))),
+                sampler=_Shards(self.source, self.share, self.position),
                 num_workers=self.num_workers,
                 prefetch_factor=1 if self.num_workers else None,  # whole shards: more would only cost memory
                 collate_fn=_as_it_is,
