@@ -1,6 +1,6 @@
 """The config as flat parameters."""
 
-from tracer1.tracking.config_text import flatten, without_passwords, to_plain
+from tracer1.tracking.config_text import flatten, to_plain, without_passwords
 
 
 def test_flatten_names_leaves_by_their_path_and_cuts() -> None:

@@ -17,6 +17,7 @@ from tracer1.schema import Response, Rollout, Step
 from tracer1.tracking.delivery import Pace
 from tracer1.tracking.journal import RunRecord, read_metrics
 from tracer1.tracking.mlflow_logger import RunLogger
+from tracer1.tracking.origin import git_tags
 from tracer1.tracking.tables import log_rollouts
 
 QUICK = Pace(between_s=0.0, first_retry_s=0.1, last_retry_s=0.3)
@@ -65,7 +66,7 @@ def test_a_run_in_sqlite_has_config_tags_metrics_and_tables(
     run = client.get_run(logger.run_id)
     assert (run.info.status, run.info.run_name) == ("FINISHED", "demo")
     assert run.data.params == {"trainer.max_epochs": "2", "executor.api_key": "***"}
-    assert {"note", "version.python", "version.torch", "mlflow.source.git.commit"} <= run.data.tags.keys()
+    assert {"note", "version.python", "version.torch", *git_tags(Path(__file__).parent)} <= run.data.tags.keys()
     assert history(client, logger.run_id, "reward/total") == [(0, 0.25), (1, 0.5)]
     assert history(client, logger.run_id, "round") == [(0, 1.0), (1, 2.0)]
     listed = {item.path for item in client.list_artifacts(logger.run_id, "tables/val-0001")}

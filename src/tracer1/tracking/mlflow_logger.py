@@ -19,7 +19,7 @@ from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from tracer1.errors import ConfigError
-from tracer1.tracking.config_text import flatten, without_passwords, to_plain
+from tracer1.tracking.config_text import flatten, to_plain, without_passwords
 from tracer1.tracking.delivery import Delivery, Pace, Store, Wanted
 from tracer1.tracking.journal import Journal, RunRecord
 from tracer1.tracking.metric_names import check_names

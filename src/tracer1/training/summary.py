@@ -1,0 +1,68 @@
+"""The one screen at the end of a training: what was gained, and where it lies. It knows nothing about how it was gained."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tracer1.tracking.journal import read_metrics
+from tracer1.training.progress import duration
+
+VALIDATION_ROWS = 8  # more would push the head of the summary off the screen
+
+
+def run_rows(output_dir: Path, seconds: float) -> dict[str, str]:
+    """What `metrics.jsonl` says about a run, as rows for `final_summary`; a run without figures gives few rows.
+
+    Args:
+        output_dir: The run's folder.
+        seconds: Wall time of this process's training.
+    """
+    path = output_dir / "metrics.jsonl"
+    lines = read_metrics(path) if path.exists() else []
+    rounds = max((int(line["round"]) for line in lines if "round" in line), default=None)
+    rows = {} if rounds is None else {"rounds": str(rounds)}
+    rows["wall time"] = duration(seconds)
+    reward = _series(lines, "reward/total")
+    if reward:
+        rows["reward, first → last"] = f"{reward[0]:.3f} → {reward[-1]:.3f}"
+    names = list(dict.fromkeys(name for line in lines for name in line if name.startswith("val/")))
+    for name in names[:VALIDATION_ROWS]:
+        values = _series(lines, name)
+        change = f"{values[0]:.3f} → {values[-1]:.3f}" if len(values) > 1 else f"{values[-1]:.3f}"
+        rows[name] = change
+    if len(names) > VALIDATION_ROWS:
+        rows["val/…"] = f"{len(names) - VALIDATION_ROWS} more in {path}"
+    skipped = _series(lines, "optim/skipped")
+    if skipped:
+        rows["skipped updates"] = f"{sum(skipped):.0f}"
+    return rows
+
+
+def final_summary(
+    rows: Mapping[str, Any], title: str, commands: Sequence[str] = (), console: Console | None = None
+) -> None:
+    """Writes the summary to stdout.
+
+    Args:
+        rows: What to say, in order: a label and its value.
+        title: The run's name.
+        commands: Lines to copy below the table, never wrapped, e.g. `mlflow ui --backend-store-uri sqlite:///mlflow.db`.
+        console: Where to write; stdout by default.
+    """
+    console = console or Console()
+    table = Table(title=Text(title, style="bold"), show_header=False, title_justify="left")
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column(overflow="fold")
+    for label, value in rows.items():
+        table.add_row(Text(label), Text(str(value)))
+    console.print(table)
+    for command in commands:
+        console.print(Text(f"  {command}"), soft_wrap=True)
+
+
+def _series(lines: Sequence[Mapping[str, Any]], name: str) -> list[float]:
+    return [float(line[name]) for line in lines if name in line]
