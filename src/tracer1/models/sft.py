@@ -1,0 +1,102 @@
+"""SFTModule: supervised fine-tuning on expert plans, the cold start before GRPO. It knows nothing of rollouts or rewards."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from tracer1.models.backbone import load_backbone
+from tracer1.models.batch import PromptBatch, ResponseBatch, _OnDevice
+from tracer1.models.encoder import PromptEncoder
+from tracer1.models.policy import OptimizerFactory
+from tracer1.models.shared_prefix import response_logprobs
+
+
+@dataclass
+class SFTBatch(_OnDevice):
+    """B prompts with the expert's response to each."""
+
+    prompts: PromptBatch
+    responses: ResponseBatch
+    place: Tensor  # (B, R) 1 for tokens that write a place on the screen
+
+
+class SFTModule(L.LightningModule):
+    """Next-token prediction on expert plans; tokens that write a place can weigh more.
+
+    The digits of a place are a few of a plan's many tokens, and the format drowns them unless they weigh more.
+
+    Args:
+        path: The model's folder or hub name.
+        prompt: Keyword arguments of PromptEncoder.
+        optimizer: Makes the optimizer from the parameters.
+        place_weight: Weight of place tokens; all others weigh 1.
+        warmup: Updates until the full learning rate.
+        decay: Share of the run's end over which the learning rate falls to zero (cosine); 0 keeps it constant.
+        dtype, attention: See `load_backbone`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        prompt: dict[str, Any],
+        optimizer: OptimizerFactory,
+        place_weight: float = 1.0,
+        warmup: int = 100,
+        decay: float = 0.5,
+        dtype: str = "float32",
+        attention: str = "sdpa",
+    ) -> None:
+        super().__init__()
+        self.backbone = load_backbone(path, dtype, attention)
+        self.model = self.backbone.model
+        self.encoder = PromptEncoder(self.backbone, **prompt)
+        self.make_optimizer, self.place_weight, self.warmup, self.decay = optimizer, place_weight, warmup, decay
+
+    def training_step(self, batch: SFTBatch, batch_idx: int) -> Tensor:
+        """The weighted mean of the tokens' negative log-likelihood, in nats."""
+        logprobs, _ = response_logprobs(self.model, batch.prompts, batch.responses)
+        mask, place = batch.responses.mask, batch.place
+        weights = mask * (1 + (self.place_weight - 1) * place)
+        loss = -(logprobs * weights).sum() / weights.sum()
+        nll = -logprobs.detach()
+        self.log("sft/loss", (nll * mask).sum() / mask.sum(), prog_bar=True)
+        self.log("sft/place_loss", (nll * place).sum() / place.sum().clamp(min=1), prog_bar=True)
+        return loss
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Linear warm-up, then constant, then cosine to zero."""
+        optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
+        total = self.trainer.max_steps
+        schedule = LambdaLR(optimizer, lambda update: warmup_constant_decay(update, total, self.warmup, self.decay))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def export(self, folder: Path) -> None:
+        """Writes a Hugging Face folder with the current weights."""
+        self.backbone.save(folder)
+
+
+def warmup_constant_decay(update: int, total: int, warmup: int, decay: float) -> float:
+    """The learning rate's factor at an update, 0..1."""
+    begin = total * (1 - decay)
+    if update < warmup:
+        return (update + 1) / warmup
+    if decay == 0 or update < begin:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (update - begin) / (total - begin))))
+
+
+def place_mask(offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[float]:
+    """1.0 for every token, given by its characters' (start, end), that overlaps a span; linear in both."""
+    mask, at = [], 0
+    for start, end in offsets:
+        while at < len(spans) and spans[at][1] <= start:
+            at += 1
+        mask.append(float(at < len(spans) and spans[at][0] < end))
+    return mask

@@ -1,0 +1,129 @@
+"""Batches for supervised fine-tuning: expert steps with their plans as responses. It knows nothing of rollouts or rewards."""
+
+import io
+import random
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from PIL import Image, ImageChops
+from torch.utils.data import IterableDataset, get_worker_info
+
+from tracer1.models.backbone import Backbone
+from tracer1.models.batch import PromptBatch, ResponseBatch
+from tracer1.models.encoder import PromptEncoder
+from tracer1.models.sft import SFTBatch, place_mask
+from tracer1.parsing import format_plan
+from tracer1.schema import PlanStep, Point, Prompt, Step
+
+_PLACES = re.compile(r'"(?:end_)?point": \[([^\]]*\])')
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a step becomes a training example."""
+
+    plan_cut: float = 0.0  # share of plans that are cut after a random number of steps: leaves anticipation to GRPO
+    shift: int = 0  # screenshots and places move together by up to so many pixels, so that places are looked for
+    seed: int = 0
+
+
+class ExampleBatches(IterableDataset):
+    """Encoded batches, the same ones in the same order for any number of loader workers.
+
+    Every worker reads all steps (cheap) and encodes its share of the batches (dear).
+
+    Args:
+        stream: Makes the endless iterator of steps.
+        encoder, backbone: What turns steps into tensors.
+        recipe: How a step becomes an example.
+        batch_size: Steps per batch.
+    """
+
+    def __init__(
+        self,
+        stream: Callable[[], Iterator[Step]],
+        encoder: PromptEncoder,
+        backbone: Backbone,
+        recipe: Recipe,
+        batch_size: int,
+    ) -> None:
+        self.stream, self.encoder, self.backbone, self.recipe, self.batch_size = (
+            stream, encoder, backbone, recipe, batch_size,
+        )  # fmt: skip
+        self.first_batch = 0
+
+    def __iter__(self) -> Iterator[SFTBatch]:
+        worker = get_worker_info()
+        rank, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        steps, index = iter(self.stream()), 0
+        while True:
+            batch = [next(steps) for _ in range(self.batch_size)]
+            if index >= self.first_batch and (index - self.first_batch) % workers == rank:
+                yield self.make(batch, index)
+            index += 1
+
+    def make(self, steps: Sequence[Step], index: int) -> SFTBatch:
+        """Encodes the index-th batch; prompts that are too long are left out."""
+        rng = random.Random(f"{self.recipe.seed}/{index}")
+        prompts, responses, places = [], [], []
+        for step in steps:
+            example = self._example(step, rng)
+            if example is not None:
+                prompts.append(example[0])
+                responses.append(example[1])
+                places.append(example[2])
+        rope = self.backbone.rope_index
+        batch = ResponseBatch.collate(responses, self.backbone.pad_id)
+        place = torch.zeros_like(batch.mask)
+        for row, values in enumerate(places):
+            place[row, : len(values)] = torch.tensor(values)
+        return SFTBatch(PromptBatch.collate(prompts, self.backbone.pad_id, rope), batch, place)
+
+    def _example(self, step: Step, rng: random.Random) -> tuple[Prompt, list[int], list[float]] | None:
+        if self.recipe.shift and step.screenshot is not None:
+            limit = self.recipe.shift
+            step = shifted(step, rng.randint(-limit, limit), rng.randint(-limit, limit))
+        future = step.future
+        if rng.random() < self.recipe.plan_cut:
+            future = future[: rng.randint(1, len(future))]
+        prompt = self.encoder.encode(step)
+        if prompt is None:
+            return None
+        text = format_plan(future, step.index + 1)
+        if prompt.starts_in_think:
+            text = text.removeprefix("<think>")
+        encoded = self.backbone.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        spans = [match.span(1) for match in _PLACES.finditer(text)]
+        end = self.backbone.tokenizer.eos_token_id
+        return prompt, [*encoded["input_ids"], end], [*place_mask(encoded["offset_mapping"], spans), 0.0]
+
+
+def shifted(step: Step, dx: int, dy: int) -> Step:
+    """The step on a screen whose content moved by (dx, dy) pixels; what leaves on one side comes in on the other.
+
+    A move that would carry a place of the plan off the screen is not made.
+    """
+    with Image.open(io.BytesIO(step.screenshot)) as image:
+        width, height = image.size
+        by = (dx / width * 1000, dy / height * 1000)
+        places = [p for s in step.future if s.action for p in (s.action.point, s.action.end_point) if p]
+        if not all(0 <= x + by[0] <= 1000 and 0 <= y + by[1] <= 1000 for x, y in places):
+            return step
+        moved = ImageChops.offset(image.convert("RGB"), dx, dy)
+    buffer = io.BytesIO()
+    moved.save(buffer, "BMP")  # only the encoder reads it: no time for compression
+    return replace(step, screenshot=buffer.getvalue(), future=tuple(_moved(s, by) for s in step.future))
+
+
+def _moved(step: PlanStep, by: Point) -> PlanStep:
+    if step.action is None or step.action.point is None:
+        return step
+    changes: dict[str, Any] = {
+        name: (place[0] + by[0], place[1] + by[1])
+        for name in ("point", "end_point")
+        if (place := getattr(step.action, name)) is not None
+    }
+    return replace(step, action=replace(step.action, **changes))
