@@ -1,111 +1,20 @@
-"""The order of steps: the same for any number of workers, split over ranks, mixed by weight, resumed exactly."""
+"""The data module: what is held out, what validation sees, what a checkpoint keeps, which settings are refused."""
 
 import logging
+import os
+import subprocess
+import sys
 from collections import Counter
 from itertools import islice
+from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from toy_steps import picture, toy_shards, trajectory
+from toy_steps import toy_shards
+from toy_streams import keys, module
 
-from tracer1.data.datamodule import StepDataModule
-from tracer1.data.ordering import held_out, pick
-from tracer1.data.shards import write_shards
+import tracer1.data
+from tracer1.data.ordering import held_out
 from tracer1.errors import ConfigError, DataError
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory) -> list[str]:
-    """Seven shards of two trajectories of three steps: 42 steps."""
-    return toy_shards(tmp_path_factory.mktemp("toy"), 7)
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory) -> list[str]:
-    return toy_shards(tmp_path_factory.mktemp("other"), 2, dataset="other", count=5)
-
-
-def module(shards, **settings) -> StepDataModule:
-    sets = settings.pop("sets", {"toy": {"train": shards}})
-    return StepDataModule(sets, **{"num_workers": 0, "shuffle_shards": 2, "seed": 5} | settings)
-
-
-def keys(stream, count: int) -> list[str]:
-    return [step.key for step in islice(stream, count)]
-
-
-def test_an_epoch_holds_every_step_once_and_the_next_is_another_order(shards):
-    stream = module(shards).train_stream()
-    first, epoch, second = keys(stream, 42), stream.epoch, keys(stream, 42)
-    assert len(set(first)) == 42 == len(set(second))
-    assert set(first) == set(second)
-    assert first != second
-    assert (epoch, stream.epoch) == (0, 1)
-
-
-@pytest.mark.parametrize("workers", [1, 2, 3])
-def test_the_number_of_workers_changes_nothing(shards, other, workers):
-    sets = {"toy": {"train": shards}, "other": {"train": other, "weight": 0.5}}
-    expected = keys(module(shards, sets=sets).train_stream(), 100)
-    stream = module(shards, sets=sets, num_workers=workers).train_stream()
-    assert keys(stream, 100) == expected
-    state, more = stream.state_dict(), keys(stream, 30)
-    stream.load_state_dict(state)
-    assert keys(stream, 30) == more
-    stream.close()
-
-
-def test_the_seed_changes_the_order(shards):
-    assert keys(module(shards).train_stream(), 42) == keys(module(shards).train_stream(), 42)
-    assert keys(module(shards).train_stream(), 42) != keys(module(shards, seed=6).train_stream(), 42)
-
-
-@pytest.mark.parametrize("ranks", [1, 2, 3, 7, 8, 14])
-def test_ranks_share_an_epoch_without_overlap(shards, ranks):
-    """With 8 and 14 ranks there are fewer shards than ranks, and the trajectories are split instead."""
-    seen = Counter()
-    for rank in range(ranks):
-        stream = module(shards).train_stream(rank, ranks)
-        for step in stream:
-            if stream.epoch == 1:
-                break
-            seen[step.key] += 1
-    assert set(seen.values()) == {1}
-    assert len(seen) == 42
-
-
-def test_a_rank_without_steps_is_told(shards):
-    stream = module(shards).train_stream(14, 15)  # there are 14 trajectories
-    with pytest.raises(DataError, match=r"'toy' has no training step for rank 14 of 15 in its 7 shards. Write more"):
-        next(stream)
-
-
-@settings(max_examples=12, deadline=None)
-@given(position=st.integers(0, 120), rank=st.sampled_from([(0, 1), (1, 3), (7, 8)]), blocks=st.integers(1, 8))
-def test_a_resume_goes_on_with_the_same_steps(shards, other, position, rank, blocks):
-    sets = {"toy": {"train": shards, "weight": 3}, "other": {"train": other, "weight": 1}}
-    if rank == (7, 8):
-        sets["other"]["weight"] = 0  # it has too few trajectories for eight ranks
-    stream = module(shards, sets=sets, shuffle_shards=blocks).train_stream(*rank)
-    keys(stream, position)
-    state = stream.state_dict()
-    expected = keys(stream, 40)
-    again = module(shards, sets=sets, shuffle_shards=blocks).train_stream(*rank)
-    again.load_state_dict(state)
-    assert again.state_dict() == state
-    assert keys(again, 40) == expected
-
-
-def test_every_position_around_the_end_of_an_epoch_can_be_resumed(shards):
-    stream = module(shards).train_stream()
-    everything = keys(stream, 130)
-    for position in range(36, 90, 2):
-        stream = module(shards).train_stream()
-        keys(stream, position)
-        again = module(shards).train_stream()
-        again.load_state_dict(stream.state_dict())
-        assert keys(again, 20) == everything[position : position + 20]
 
 
 def test_the_data_module_keeps_the_position(shards):
@@ -136,43 +45,6 @@ def test_each_rank_takes_its_own_position(shards):
         data = module(shards)
         data.load_state_dict({"streams": states})
         assert keys(data.train_stream(rank, 2), 20) == expected[rank]
-
-
-def test_a_changed_data_set_or_number_of_ranks_starts_its_epoch_again(shards, other, caplog):
-    stream = module(shards).train_stream()
-    keys(stream, 50)
-    state = stream.state_dict()
-    fewer = module(shards[:-1]).train_stream()
-    sets = {"toy": {"train": shards}, "other": {"train": other}}
-    ranks, more = module(shards).train_stream(0, 2), module(shards, sets=sets).train_stream()
-    with caplog.at_level(logging.WARNING):
-        for changed in (fewer, ranks, more):
-            changed.load_state_dict(state)
-    lines = [record.getMessage() for record in caplog.records]
-    assert lines == [
-        "toy: its shards changed since the checkpoint; going on from the start of epoch 1.",
-        "toy: the ranks changed since the checkpoint; going on from the start of epoch 1.",
-        "other: its shards changed since the checkpoint; going on from the start of epoch 0.",
-    ]
-    assert fewer.epoch == ranks.epoch == 1
-
-
-def test_data_sets_are_mixed_by_weight(shards, other):
-    sets = {"toy": {"train": shards, "weight": 3}, "other": {"train": other, "weight": 1}}
-    drawn = Counter(step.dataset for step in islice(module(shards, sets=sets).train_stream(), 2000))
-    assert 0.71 < drawn["toy"] / 2000 < 0.79  # three standard deviations are 0.029
-    again = module(shards, sets=sets).train_stream()
-    assert Counter(step.dataset for step in islice(again, 2000)) == drawn
-    assert (
-        again.streams["toy"].position.epoch > again.streams["other"].position.epoch > 20
-    )  # each counts its own epochs
-    only = module(shards, sets={"toy": {"train": shards, "weight": 0}, "other": {"train": other}}).train_stream()
-    assert {step.dataset for step in islice(only, 100)} == {"other"}
-
-
-def test_pick_never_takes_a_weight_of_zero():
-    assert {pick([0.0, 1.0, 0.0], n) for n in range(500)} == {1}
-    assert {pick([0.0, 1e-9, 1.0, 0.0], n) for n in range(500)} == {2}
 
 
 def test_whole_trajectories_are_held_out(tmp_path):
@@ -217,41 +89,6 @@ def test_no_validation_step_is_said(shards, caplog):
     assert "There is no validation step" in caplog.text
 
 
-@pytest.fixture
-def broken(tmp_path) -> list[str]:
-    """One shard whose second trajectory has a screenshot that does not decode, at its second step."""
-    steps = [trajectory(name, 3) for name in "abc"]
-    [path] = write_shards(steps, tmp_path, split="train", prefix="toy")
-    image = steps[1][1].screenshot
-    content = path.read_bytes()
-    assert content.count(image) == 1 or picture(3001) == image
-    place = content.index(image, content.index(b"toy-b-001.png"))
-    path.write_bytes(content[: place + 60] + bytes(40) + content[place + 100 :])
-    return [str(path)]
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_bad_step_stops_with_one_line(broken, workers):
-    with pytest.raises(DataError, match=r"step 'toy-b-001': its screenshot does not decode") as caught:
-        next(module(broken, num_workers=workers).train_stream())
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_bad_steps_are_skipped_and_warned_of_once(broken, workers, caplog):
-    stream = module(broken, on_bad_step="warn", num_workers=workers).train_stream()
-    with caplog.at_level(logging.WARNING):
-        assert len(set(keys(stream, 7))) == 7
-        assert set(keys(stream, 15)) == {"toy-a-000", "toy-a-001", "toy-a-002", "toy-b-000"} | {
-            f"toy-c-00{t}" for t in range(3)
-        }
-    assert sum("toy-b-001" in record.getMessage() for record in caplog.records) == 1
-    assert "toy: epoch 0 ends, 1 bad steps so far (logged above)." in caplog.text
-    assert stream.skipped == 1
-    assert len(module([], sets={"v": {"val": broken}}, on_bad_step="warn").val_steps()) == 7
-    stream.close()
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -281,3 +118,39 @@ def test_horizon_and_history_reach_the_steps(shards):
     steps = list(islice(module(shards, horizon=2, history=1).train_stream(), 42))
     assert {len(step.future) for step in steps} == {1, 2}
     assert {len(step.history) for step in steps} == {0, 1}
+
+
+RANK = """
+import sys
+from itertools import islice
+import torch.distributed as dist
+import tracer1.data
+from tracer1.data.datamodule import StepDataModule
+
+rank, store, shards = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+make = lambda: StepDataModule({"toy": {"train": shards}}, num_workers=0, shuffle_shards=2)
+data = make()
+stream = data.train_stream(rank, 2)
+list(islice(stream, 30))
+state = data.state_dict()
+assert [s["rank"] for s in state["streams"]] == [0, 1]
+expected = [step.key for step in islice(stream, 20)]
+again = make()
+again.load_state_dict(state)
+assert [step.key for step in islice(again.train_stream(rank, 2), 20)] == expected
+"""
+
+
+def test_the_checkpoint_of_rank_0_holds_every_ranks_position(shards, tmp_path):
+    store = tmp_path / "store"
+    environment = {**os.environ, "PYTHONPATH": str(Path(tracer1.data.__file__).parents[2])}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANK, str(rank), store, *shards], env=environment, stderr=subprocess.PIPE
+        )
+        for rank in range(2)
+    ]
+    for process in ranks:
+        _, complaint = process.communicate(timeout=120)
+        assert process.returncode == 0, complaint.decode()

@@ -2,6 +2,7 @@
 
 import io
 import random
+import tarfile
 from pathlib import Path
 
 from PIL import Image
@@ -62,3 +63,13 @@ def toy_shards(folder: Path, shards: int, per_shard: int = 2, dataset: str = "to
         steps = [trajectory(f"{shard}.{i}", count, dataset, image=None) for i in range(per_shard)]
         paths += write_shards(steps, folder, split="train", prefix=f"{dataset}{shard:02d}")
     return [str(path) for path in paths]
+
+
+def one_shard(folder: Path, *trajectories, compress: bool = False) -> Path:
+    [path] = write_shards(trajectories or [trajectory("a", 3)], folder, split="train", prefix="toy", compress=compress)
+    return path
+
+
+def members(path: Path) -> dict[str, bytes]:
+    with tarfile.open(path) as tar:
+        return {info.name: tar.extractfile(info).read() for info in tar}

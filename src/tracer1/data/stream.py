@@ -146,7 +146,7 @@ class SetStream:
             self._loads = self._start_loading()
         steps: list[Step] = []
         for _ in shards_of(self.source, self.share, here.epoch)[here.block * size : (here.block + 1) * size]:
-            loaded = next(self._loads)
+            loaded = self._next_load(self._loads)
             for line in loaded.skipped:
                 if line not in self.skipped:  # once, not in every epoch
                     log.warning(line)
@@ -158,6 +158,18 @@ class SetStream:
         # without the rank: when ranks share shards, their steps differ anyway
         shuffled = permutation(len(steps), self.source.name, self.source.seed, here.epoch, here.block + 1)
         return [steps[i] for i in reversed(shuffled[here.offset :])]
+
+    def _next_load(self, loads: Iterator[LoadedShard]) -> LoadedShard:
+        try:
+            return next(loads)
+        except RuntimeError as error:  # torch's word for a worker that was killed
+            self.close()
+            if "exited unexpectedly" not in str(error) and "killed by signal" not in str(error):
+                raise
+            raise DataError(
+                f"{self.source.name}: a loading process died ({error}). If memory ran out, lower data.num_workers or "
+                "data.shuffle_shards, or write smaller shards."
+            ) from error
 
     def _start_loading(self) -> Iterator[LoadedShard]:
         # a DataLoader gives the results in the order of the sampler, however many workers there are

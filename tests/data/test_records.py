@@ -1,0 +1,46 @@
+"""Records: a step's JSON, its schema, and the way back."""
+
+import json
+from dataclasses import replace
+
+from toy_steps import expert_step, trajectory
+
+from tracer1.actions import ACTION_TYPES
+from tracer1.data.records import Stored, make_key, schema_problem, step_schema, to_record, to_steps
+from tracer1.schema import Action, PlanStep
+
+
+def test_the_schema_and_the_action_table_name_the_same_gui_actions():
+    gui = {name for name, row in ACTION_TYPES.items() if row.platforms != ("tool",)}
+    assert set(step_schema()["$defs"]["gui_action_type"]["enum"]) == gui
+
+
+def test_a_tool_step_may_name_any_tool():
+    [step] = trajectory("a", 1, image=None)
+    call = PlanStep(Action("ocr", arguments={"image": "1.png", "lines": [1, 2]}, code="ocr('1.png')"))
+    step = replace(step, platform="tool", future=(call,))
+    record = json.loads(json.dumps(to_record(step, "train", 1)))
+    assert schema_problem(record) is None
+    assert schema_problem(record | {"platform": "web"}) is not None
+
+
+def test_keys_are_safe_member_names():
+    assert make_key("gui", "Ab.c/d e\\f", 7) == "gui-Ab_c_d_e_f-007"
+    assert make_key("gui", "日本", 1234) == "gui-日本-1234"
+    long = [
+        replace(s, trajectory="x" * 200, key=make_key("toy", "x" * 200, t)) for t, s in enumerate(trajectory("a", 2))
+    ]
+    assert [schema_problem(json.loads(json.dumps(to_record(step, "train", 2)))) for step in long] == [None, None]
+
+
+def test_the_schema_is_itself_valid():
+    from jsonschema import Draft202012Validator
+
+    Draft202012Validator.check_schema(step_schema())
+
+
+def test_records_become_steps_without_a_shard():
+    given = trajectory("a", 3)
+    stored = [Stored(json.loads(json.dumps(to_record(step, "train", 3))), step.screenshot) for step in given]
+    assert to_steps(stored) == given
+    assert to_steps(stored)[0].future[0] == expert_step(0, 3)
