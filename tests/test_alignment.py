@@ -3,6 +3,8 @@
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tracer1.alignment import (
     AlignmentRule,
@@ -154,3 +156,13 @@ def test_format_is_the_share_of_valid_steps_of_a_framed_response():
     assert format_accuracy(Plan((good, bad, good, good), framed=True)) == 0.75
     assert format_accuracy(Plan((good,), framed=False)) == 0.0
     assert format_accuracy(Plan((), framed=True)) == 0.0
+
+
+@given(st.text("abc", max_size=12), st.text("abc", max_size=12), st.booleans(), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_accuracy_is_in_range_and_one_for_the_reference_itself(types, reference, done, forgive):
+    assert 0.0 <= accuracy(types, reference, done, ignore_reference_repetition=forgive) <= 1.0
+    if reference:
+        exact = accuracy(reference, reference, done=True)
+        assert exact == pytest.approx(max(0.0, 1 - 0.1 * repetitions(reference).total()))
+        assert accuracy(reference, reference, done=True, ignore_reference_repetition=True) == pytest.approx(1.0)

@@ -93,7 +93,7 @@ def _evaluate(name: str, function: Callable[[Rollout], float], rollout: Rollout)
         raise  # already says what to do
     except Exception as error:  # raised again at once: someone's plugin failed, and the key says on what
         raise RewardError(
-            f"{where} raised {type(error).__name__}: {error}. Fix the reward; no update was made."
+            f"{where} raised {type(error).__name__}: {error}. Fix it: a bad response scores low, it does not raise."
         ) from error
     if not isinstance(value, Real) or not math.isfinite(value):
         raise RewardError(
