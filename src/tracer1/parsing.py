@@ -85,7 +85,7 @@ def _read_step(number: int, segment: str) -> PlanStep:
     if isinstance(fields.get("action"), dict):
         try:
             action = action_from_wire(fields["action"])
-        except (ValueError, OverflowError, RecursionError) as error:  # RecursionError: the repr of thousands of brackets
+        except (ValueError, OverflowError, RecursionError) as error:  # RecursionError: a deep repr
             problems.append(str(error))
             action = _without_arguments(fields["action"])
     else:
