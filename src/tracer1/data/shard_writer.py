@@ -69,19 +69,27 @@ def write_shards(
     entries: dict[str, dict[str, Any]] = {}
     while pending is not None:
         path = out / f"{prefix}-{split}-{len(entries):06d}.tar{'.gz' if compress else ''}"
-        entry = {"prefix": prefix, "split": split, "trajectories": 0, "steps": 0}
         with _tar(path, compress) as tar:
-            size = 0
-            while pending is not None and (size == 0 or size + _tar_bytes(pending) <= max_shard_mb * MB):
-                _add(tar, pending)
-                size += _tar_bytes(pending)
-                entry["trajectories"] += 1
-                entry["steps"] += sum(name.endswith(".json") for name, _ in pending)
-                pending = next(packed, None)
-        entries[path.name] = entry | {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+            counts, pending = _fill(tar, pending, packed, max_shard_mb * MB)
+        size = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        entries[path.name] = {"prefix": prefix, "split": split} | counts | size
         _write_manifest(out, read_manifest(out) | entries)
     _remove_stale(out, prefix, split, entries)
     return [out / name for name in entries]
+
+
+def _fill(
+    tar: tarfile.TarFile, pending: list[Member], packed: Iterator[list[Member]], limit: float
+) -> tuple[dict[str, int], list[Member] | None]:
+    """Adds trajectories while they fit; returns the counts and the first that did not fit, None at the end."""
+    counts, size, following = {"trajectories": 0, "steps": 0}, 0, pending
+    while following is not None and (size == 0 or size + _tar_bytes(following) <= limit):
+        _add(tar, following)
+        size += _tar_bytes(following)
+        counts["trajectories"] += 1
+        counts["steps"] += sum(name.endswith(".json") for name, _ in following)
+        following = next(packed, None)
+    return counts, following
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:

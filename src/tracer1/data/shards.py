@@ -181,9 +181,9 @@ def _members(url: str) -> Iterator[dict[str, Any]]:
             names.append(file["fname"])
             yield {**file, "__url__": url}
 
-    with open_shard(url) as stream:
-        tail = _Tail(stream)
-        try:
+    try:
+        with open_shard(url) as stream:
+            tail = _Tail(stream)
             held = None  # the last member waits for the end mark: a step cut in half is no bad step but a cut shard
             for member in group_by_keys(files(tail)):
                 if held is not None:
@@ -192,16 +192,16 @@ def _members(url: str) -> Iterator[dict[str, Any]]:
             tail.finish()
             if held is not None:
                 yield held
-        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-            whole = names[0].rpartition(".")[0] if len(names) == 2 else None
-            place = f"after step {whole!r}" if whole else "before its first step was whole"
-            reason = str(error.args[0] if error.args else error).partition(" @ ")[0]  # webdataset adds an address
-            raise UnreadableShard(
-                f"{url}: the shard is cut off or damaged {place} ({reason}). Fetch it again, or write it again with "
-                "tools/make_shards.py."
-            ) from error
-        except ValueError as error:  # two members of one name
-            raise UnreadableShard(f"{url}: {error.args[0]}. Write it again with tools/make_shards.py.") from error
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:  # also what a download says when it is closed
+        whole = names[0].rpartition(".")[0] if len(names) == 2 else None
+        place = f"after step {whole!r}" if whole else "before its first step was whole"
+        reason = str(error.args[0] if error.args else error).partition(" @ ")[0]  # webdataset adds an address
+        raise UnreadableShard(
+            f"{url}: the shard is cut off or damaged {place} ({reason}). Fetch it again, or write it again with "
+            "tools/make_shards.py."
+        ) from error
+    except ValueError as error:  # two members of one name
+        raise UnreadableShard(f"{url}: {error.args[0]}. Write it again with tools/make_shards.py.") from error
 
 
 def _not_json(constant: str) -> None:
