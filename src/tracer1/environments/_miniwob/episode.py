@@ -9,13 +9,14 @@ from typing import Any
 
 from tracer1.actions import missing_arguments
 from tracer1.environments._miniwob.picture import shrink_png
-from tracer1.errors import ConfigError
+from tracer1.errors import ConfigError, Tracer1Error
 from tracer1.registry import nearest
 from tracer1.schema import Action, Box, Point
 
 WIDTH, HEIGHT = 160, 210  # pixels of the screenshot
 WHEEL = 60  # pixels that one `scroll` moves the content by
 AWAY = (450, 300)  # where the pointer waits: outside of the screenshot, hovering over nothing
+MIDDLE = (500.0, 600.0)  # 0..1000: where the wheel turns when a scroll names no place
 DRAG_MOVES = 8  # pointer moves between press and release; widgets ignore a single jump
 WHEELS = {"down": (0, WHEEL), "up": (0, -WHEEL), "right": (WHEEL, 0), "left": (-WHEEL, 0)}
 KEYS = {
@@ -39,6 +40,10 @@ def to_box(box: list[float]) -> Box:
 def to_pixel(point: Point) -> tuple[int, int]:
     """0..1000 -> the whole pixel that is clicked, always on the screenshot."""
     return min(int(point[0] * WIDTH / 1000 + 0.5), WIDTH - 1), min(int(point[1] * HEIGHT / 1000 + 0.5), HEIGHT - 1)
+
+
+class ImpossibleAction(Tracer1Error):
+    """An action that this environment cannot do; nothing has been done."""
 
 
 class Episode:
@@ -72,7 +77,7 @@ class Episode:
     async def settle(self) -> None:
         """Waits for animations to end and the next frames to be drawn, then reads the reward."""
         state = await self.page.evaluate("__probe.settled()")
-        self.done, self.reward = bool(state["done"]), float(state["reward"])
+        self.done, self.reward = self.done or bool(state["done"]), float(state["reward"])
 
     async def look(self) -> bytes:
         """The screenshot as a small PNG, 160x210."""
@@ -88,38 +93,43 @@ class Episode:
         """Acts with pointer, keys and wheel only, then lets the page settle. Does nothing once the episode is over.
 
         Raises:
-            ConfigError: this environment cannot do such an action, or the action lacks an argument.
+            ImpossibleAction: this environment cannot do such an action, or the action lacks an argument.
         """
         if self.done:
             return
         if action.action_type not in DOABLE:
-            raise ConfigError(f"MiniWoB++ cannot do {action.action_type!r}. It can do: {', '.join(DOABLE)}.")
+            raise ImpossibleAction(f"MiniWoB++ cannot do {action.action_type!r}. It can do: {', '.join(DOABLE)}.")
         if missing := missing_arguments(action):
-            raise ConfigError(f"The action {action.action_type!r} lacks {' and '.join(missing)}.")
+            raise ImpossibleAction(f"The action {action.action_type!r} lacks {' and '.join(missing)}.")
         await getattr(self, f"_{action.action_type}")(action)
         await self.settle()
 
+    async def _point(self, action: Action) -> tuple[int, int]:
+        """Moves the pointer first and waits: what an element loads or moves when pointed at would swallow the press."""
+        await self.page.mouse.move(*to_pixel(action.point))
+        await self.page.evaluate("__probe.settled()")
+        return to_pixel(action.point)
+
     async def _click(self, action: Action) -> None:
-        await self.page.mouse.click(*to_pixel(action.point))
+        await self.page.mouse.click(*await self._point(action))
 
     async def _left_double(self, action: Action) -> None:
-        await self.page.mouse.dblclick(*to_pixel(action.point))
+        await self.page.mouse.dblclick(*await self._point(action))
 
     async def _right_single(self, action: Action) -> None:
-        await self.page.mouse.click(*to_pixel(action.point), button="right")
+        await self.page.mouse.click(*await self._point(action), button="right")
 
     async def _hover(self, action: Action) -> None:
-        await self.page.mouse.move(*to_pixel(action.point), steps=4)
+        await self._point(action)
 
     async def _drag(self, action: Action) -> None:
-        start, end = to_pixel(action.point), to_pixel(action.end_point)
-        await self.page.mouse.move(*start)
+        await self._point(action)
         await self.page.mouse.down()
-        await self.page.mouse.move(*end, steps=DRAG_MOVES)
+        await self.page.mouse.move(*to_pixel(action.end_point), steps=DRAG_MOVES)
         await self.page.mouse.up()
 
     async def _scroll(self, action: Action) -> None:
-        await self.page.mouse.move(*to_pixel(action.point or (500.0, 600.0)))
+        await self.page.mouse.move(*to_pixel(action.point or MIDDLE))
         await self.page.mouse.wheel(*WHEELS[action.direction])
 
     async def _type(self, action: Action) -> None:
@@ -135,7 +145,10 @@ class Episode:
             await self.page.keyboard.press("Enter")
 
     async def _hotkey(self, action: Action) -> None:
-        await self.page.keyboard.press("+".join(KEYS.get(key, key) for key in action.key.split()))
+        keys = [KEYS.get(key, key) for key in action.key.split()]
+        if not keys or any(len(key) > 1 and key not in KEYS.values() for key in keys):
+            raise ImpossibleAction(f"No such key: {action.key!r}. Known: single characters, {', '.join(KEYS)}.")
+        await self.page.keyboard.press("+".join(keys))
 
     async def _wait(self, action: Action) -> None:
         await asyncio.sleep(0.5)
@@ -144,4 +157,16 @@ class Episode:
         self.done = True
 
 
-DOABLE = ("click", "left_double", "right_single", "hover", "drag", "scroll", "type", "select", "hotkey", "wait", "finished")
+DOABLE = (
+    "click",
+    "left_double",
+    "right_single",
+    "hover",
+    "drag",
+    "scroll",
+    "type",
+    "select",
+    "hotkey",
+    "wait",
+    "finished",
+)

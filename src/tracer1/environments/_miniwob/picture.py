@@ -1,7 +1,7 @@
 """Screenshots as small PNG files, pixel for pixel the same. It knows nothing of pages or steps."""
 
 import io
-import warnings
+from typing import Any
 
 from tracer1.errors import MissingDependency
 
@@ -23,13 +23,11 @@ def shrink_png(png: bytes) -> bytes:
     if colours is not None:
         picture = _with_palette(picture, [colour for _, colour in sorted(colours, key=lambda c: -c[0])])
     out = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        picture.save(out, "PNG", optimize=True)
-    return min(out.getvalue(), png, key=len)
+    picture.save(out, "PNG", optimize=True)
+    return out.getvalue()
 
 
-def _with_palette(picture, colours):
+def _with_palette(picture: Any, colours: list[tuple[int, int, int]]) -> Any:
     """`picture` (RGB) as indices into `colours`; quantising by nearest colour is exact when every colour is listed."""
     import numpy as np
     from PIL import Image
@@ -38,6 +36,6 @@ def _with_palette(picture, colours):
     keys = np.array([r << 16 | g << 8 | b for r, g, b in colours], np.uint32)
     order = np.argsort(keys)
     indices = order[np.searchsorted(keys[order], pixels)].astype(np.uint8)
-    indexed = Image.fromarray(indices, "P")
+    indexed = Image.frombytes("P", picture.size, indices.tobytes())
     indexed.putpalette([value for colour in colours for value in colour])
     return indexed

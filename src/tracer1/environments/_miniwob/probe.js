@@ -1,5 +1,5 @@
 // What the recorder asks a page: where is an element visible, what is on the screen, has it settled.
-// It only reads: nothing here changes the page, except that the blinking text caret is hidden.
+// It only reads: nothing here changes what the page does, except that the blinking text caret is hidden.
 window.__probe = (() => {
   const WIDTH = 160, HEIGHT = 210;
 
@@ -49,11 +49,12 @@ window.__probe = (() => {
   }
 
   const KINDS = [
-    ['dialog', '.ui-dialog, #popup'], ['spinner', '.ui-spinner'],
-    ['text box', 'input[type=text], input[type=password], input[type=input], input:not([type]):not(.ui-spinner-input), textarea'],
+    ['dialog', '.ui-dialog, #popup'], ['spinner', '.ui-spinner'], ['mail', '.email-thread'], ['post', '.media'], ['dish', '.food-item'],
+    ['menu item', '.ui-menu-item-wrapper'], ['option', '.selectric-items li'], ['list item', '.ui-sortable-handle'], ['month', '.ui-datepicker-month'],
+    ['text box', 'input:not([type=checkbox], [type=radio], [type=button], [type=submit], .ui-spinner-input), textarea'],
     ['checkbox', 'input[type=checkbox]'], ['radio button', 'input[type=radio]'], ['list', 'select, .selectric'],
     ['tab', '.ui-tabs-nav li'], ['slider', '.ui-slider'], ['link', '.alink, a[href]:not(.ui-tabs-anchor)'],
-    ['section', 'h3.ui-accordion-header'], ['box', '.color, #area span[data-color], .ui-draggable, .ui-sortable-handle'],
+    ['section', 'h3.ui-accordion-header'], ['box', '.color, #area span[data-color], .ui-draggable'],
     ['shape', '#area svg circle, #area svg rect, #area svg polygon, #area svg text'],
     ['button', 'button, input[type=button], input[type=submit]'],
   ];
@@ -91,17 +92,25 @@ window.__probe = (() => {
     return [...words, ...(now ? [now] : [])].join(', ') || 'text only';
   }
 
-  const moving = () => (window.jQuery && window.jQuery(':animated').length > 0)
+  // Short timers that are still to fire: a submenu or a list of suggestions opens 300 ms after what caused it.
+  const pending = new Set(), plain = {set: window.setTimeout, clear: window.clearTimeout};
+  window.setTimeout = (work, delay = 0, ...rest) => {
+    const timer = plain.set.call(window, (...given) => { pending.delete(timer); typeof work === 'function' ? work(...given) : eval(work); }, delay, ...rest);
+    if (delay <= 500) pending.add(timer);
+    return timer;
+  };
+  window.clearTimeout = (timer) => { pending.delete(timer); plain.clear.call(window, timer); };
+
+  const moving = () => pending.size > 0 || (window.jQuery && window.jQuery(':animated').length > 0)
     || document.getAnimations().some((a) => a.playState === 'running' && a.effect.getComputedTiming().endTime !== Infinity);
 
   const frame = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
 
-  // Resolves when animations have ended and two frames have been drawn; the wheel's hit-test needs the frames.
-  async function settled(limit = 3000) {
+  // Resolves when two frames have been drawn (the wheel's hit-test needs them) after animations and short timers have ended.
+  async function settled(limit = 2000) {
     const start = performance.now();
     await frame();
     while (moving() && performance.now() - start < limit) await frame();
-    await frame();
     return {done: WOB_DONE_GLOBAL, reward: WOB_RAW_REWARD_GLOBAL};
   }
 

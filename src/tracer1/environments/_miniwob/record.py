@@ -13,7 +13,7 @@ from tracer1.schema import DONE, NOT_DONE, PlanStep, Step
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 3  # a crashed page or browser is replaced and the episode begun again
-TIME_LIMIT = 120.0  # seconds of one attempt; longer means that the page hangs
+TIME_LIMIT = 60.0  # seconds of one attempt; longer means that the page hangs
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,22 @@ class Recorded:
         return bool(self.steps)
 
 
-def to_steps(rule: Rule, seed: int, goal: str, moves: list[Move]) -> tuple[Step, ...]:
-    """The expert's moves as steps, each with all of its history and future."""
+def to_steps(rule: Rule, seed: int, goal: str, moves: list[Move], browser: str) -> tuple[Step, ...]:
+    """The expert's moves as steps, each with all of its history and future.
+
+    Args:
+        rule: The rule that moved.
+        seed: The episode.
+        goal: The page's instruction.
+        moves: What was seen and done, at least one.
+        browser: Name and version: another one may draw a screenshot otherwise.
+    """
     last = len(moves) - 1
     plan = tuple(
         PlanStep(move.action, DONE if t == last else NOT_DONE, move.abstraction, number=t + 1)
         for t, move in enumerate(moves)
     )
-    meta = {"task": rule.task, "seed": seed, "raw_reward": 1.0, "privileged": rule.privileged}
+    meta = {"task": rule.task, "seed": seed, "raw_reward": 1.0, "privileged": rule.privileged, "browser": browser}
     return tuple(
         Step(
             key=f"miniwob-{rule.task}-{seed:06d}-{t:03d}",
@@ -72,7 +80,7 @@ async def solve(seat: Seat, rule: Rule, seed: int) -> Recorded:
         reason = str(error)
     if not reason and not (episode.done and episode.reward == 1.0):
         reason = f"raw reward {episode.reward:g}" if episode.done else "the rule ended before the episode"
-    steps = () if reason else to_steps(rule, seed, goal, hand.moves)
+    steps = () if reason else to_steps(rule, seed, goal, hand.moves, seat.browser.version)
     return Recorded(rule.task, seed, steps, len(hand.moves), episode.reward, reason)
 
 

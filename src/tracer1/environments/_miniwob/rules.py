@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from tracer1.environments._miniwob.hand import Hand
+from tracer1.environments._miniwob.hand import Hand, Unsolved
 from tracer1.errors import UnknownName
 from tracer1.registry import nearest
 
@@ -59,7 +59,9 @@ def rules_for(tasks: list[str]) -> list[Rule]:
     names = [name for task in tasks for name in {"demo": DEMO, "all": tuple(known)}.get(task, (task,))]
     for name in names:
         if name not in known:
-            raise UnknownName(f"No expert rule for task {name!r}.{nearest(name, list(known))} `--list` prints them all.")
+            raise UnknownName(
+                f"No expert rule for task {name!r}.{nearest(name, list(known))} `--list` prints them all."
+            )
     return [known[name] for name in dict.fromkeys(names)]
 
 
@@ -69,9 +71,10 @@ def quoted(text: str) -> list[str]:
 
 
 def find(pattern: str, text: str) -> str:
-    """The first group of `pattern` in `text`, which must be there."""
+    """The first group of `pattern` in `text`; raises Unsolved when it is not there."""
     match = re.search(pattern, text)
-    assert match, f"{pattern!r} not in {text!r}"
+    if match is None:
+        raise Unsolved(f"an instruction that the rule does not know: {text!r}")
     return match.group(1)
 
 

@@ -1,6 +1,8 @@
 """Expert rules for tasks that look like small apps: menus, tabs, mail, posts, a restaurant's order."""
 
 import re
+from itertools import pairwise
+from typing import Any
 
 from tracer1.environments._miniwob.hand import Hand, Unsolved
 from tracer1.environments._miniwob.rules import find, quoted, rule
@@ -8,11 +10,11 @@ from tracer1.environments._miniwob.rules import find, quoted, rule
 
 @rule("click-menu")
 async def click_menu(hand: Hand, goal: str) -> None:
-    *path, leaf = find(r"Select (.*)", goal).split(">")
-    for name, after in zip(path, [*path[1:], leaf], strict=True):
+    names = find(r"Select (.*)", goal).split(">")
+    for name, after in pairwise(names):
         await hand.click(hand.named("#menu .ui-menu-item-wrapper", name), f"item {name}", "hover")
         await hand.until(hand.named("#menu .ui-menu-item-wrapper", after))
-    await hand.click(hand.named("#menu .ui-menu-item-wrapper", leaf), f"item {leaf}")
+    await hand.click(hand.named("#menu .ui-menu-item-wrapper", names[-1]), f"item {names[-1]}")
 
 
 @rule("click-menu-2")
@@ -37,7 +39,8 @@ async def click_collapsible_2(hand: Hand, goal: str) -> None:
         await hand.click(hand.at("#area h3").nth(i), f"{name} section")
         for k in range(await link.count()):
             if await hand.shows(link.nth(k)):
-                return await hand.click(link.nth(k), f"link {quoted(goal)[0]}")
+                await hand.click(link.nth(k), f"link {quoted(goal)[0]}")
+                return
     raise Unsolved("no section shows the link")
 
 
@@ -49,9 +52,12 @@ async def click_tab_2(hand: Hand, goal: str) -> None:
     for i in range(await tabs.count()):
         if i:
             await hand.click(tabs.nth(i), f"tab {i + 1}")
+        if hand.episode.done:  # the -medium task is over as soon as the right tab is open
+            return
         for k in range(await link.count()):
             if await hand.shows(link.nth(k)):
-                return await hand.click(link.nth(k), f"link {quoted(goal)[0]}")
+                await hand.click(link.nth(k), f"link {quoted(goal)[0]}")
+                return
     raise Unsolved("no tab shows the link")
 
 
@@ -62,11 +68,14 @@ MAIL = ("email-inbox", "email-inbox-delete", "email-inbox-forward", "email-inbox
 async def email_inbox(hand: Hand, goal: str) -> None:
     name = find(r"by (.*?) and", goal)
     mail = hand.at(".email-thread").filter(has=hand.named(".email-sender", name))
+    if await mail.count() > 1:
+        raise Unsolved(f"two mails by {name}: the instruction does not say which")
     await hand.scroll_to("#main", mail.locator(".email-sender"))
     if "delete" in goal or "important" in goal:
         icon, words = (".trash", "trash icon") if "delete" in goal else (".star", "star icon")
         await hand.scroll_to("#main", mail.locator(icon))
-        return await hand.click(mail.locator(icon), words)
+        await hand.click(mail.locator(icon), words)
+        return
     await hand.click(mail.locator(".email-sender"), f"mail of {name}")
     reply = "reply to them" in goal
     button = "#email .email-reply" if reply else "#email .email-forward"
@@ -86,9 +95,10 @@ async def social_media(hand: Hand, goal: str) -> None:
     button = {"Reply": ".reply", "Retweet": ".retweet", "Like": ".like"}.get(name)
     await hand.scroll_to("#area", post.locator(button or ".more"))
     if button:
-        return await hand.click(post.locator(button), f"{name.lower()} icon")
+        await hand.click(post.locator(button), f"{name.lower()} icon")
+        return
     await hand.click(post.locator(".more"), "more icon")
-    item = hand.named(".media ul:not(.hide) li", name)
+    item = hand.named(".media ul:not(.hide) li", f"{name} {user}" if name in ("Mute", "Block") else name)
     await hand.scroll_to("#area", item)
     await hand.click(item, f"item {name}")
 
@@ -120,7 +130,7 @@ async def order_food(hand: Hand, goal: str) -> None:
     await hand.click("#submit-order button", "order button")
 
 
-async def plus(hand: Hand, item, name: str) -> None:
+async def plus(hand: Hand, item: Any, name: str) -> None:
     """Scrolls to an item and presses its plus."""
     await hand.scroll_to("#area", item.locator(".item-name"))
     await hand.scroll_to("#area", item.locator(".add"))

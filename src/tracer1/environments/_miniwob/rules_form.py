@@ -1,7 +1,7 @@
 """Expert rules for forms: text boxes, passwords, lists, spinners, sliders, copy and paste, scrolling."""
 
+import calendar
 import json
-import re
 
 from tracer1.environments._miniwob.hand import Hand, Unsolved
 from tracer1.environments._miniwob.rules import find, quoted, rule
@@ -74,7 +74,9 @@ async def scroll_text_2(hand: Hand, goal: str) -> None:
 
 @rule("login-user-popup")
 async def login_user_popup(hand: Hand, goal: str) -> None:
-    for selector, content, words in zip(("#username", "#password"), quoted(goal), ("username", "password"), strict=True):
+    for selector, content, words in zip(
+        ("#username", "#password"), quoted(goal), ("username", "password"), strict=True
+    ):
         await hand.click(selector, f"{words} box")
         if await hand.count("#popup"):
             await hand.click("#popup-cancel", "cancel button")
@@ -106,8 +108,9 @@ async def set_slider(hand: Hand, slider: str, wanted: int, words: str = "slider"
         await hand.press(key, f"press {key}")
 
 
-@rule("use-slider")
+@rule("use-slider", privileged=True)
 async def use_slider(hand: Hand, goal: str) -> None:
+    """The ends of the scale differ from episode to episode and are not on the screen."""
     await set_slider(hand, "#slider", int(find(r"Select (-?\d+)", goal)))
     await hand.click("#subbtn", "submit button")
 
@@ -150,7 +153,7 @@ async def enter_date(hand: Hand, goal: str) -> None:
 async def enter_time(hand: Hand, goal: str) -> None:
     hour, minute, half = find(r"Enter (\d+:\d+ [AP]M)", goal.replace("\u202f", " ")).replace(":", " ").split()
     await hand.click("#tt", "time box", across=0.08)
-    await hand.type(f"{int(hour):02d}:{minute} {half}", "time")
+    await hand.type(f"{int(hour):02d}:{minute}{half}", "time")
     await hand.click("#subbtn", "submit button")
 
 
@@ -168,13 +171,15 @@ async def choose_date(hand: Hand, goal: str) -> None:
     await hand.click("#datepicker", "date box")
     await hand.until(".ui-datepicker-calendar")
     while (shown := MONTHS.index(await hand.text(".ui-datepicker-month")) + 1) != month:
-        side, words = (".ui-datepicker-prev", "previous month") if shown > month else (".ui-datepicker-next", "next month")
+        side, words = (
+            (".ui-datepicker-prev", "previous month") if shown > month else (".ui-datepicker-next", "next month")
+        )
         await hand.click(side, words)
     await hand.click(hand.named(".ui-datepicker-calendar a", str(day)), f"day {day}")
     await hand.click("#subbtn", "submit button")
 
 
-MONTHS = "January February March April May June July August September October November December".split()
+MONTHS = list(calendar.month_name)[1:]
 
 
 @rule("use-autocomplete", "use-autocomplete-nodelay")
@@ -182,7 +187,9 @@ async def use_autocomplete(hand: Hand, goal: str) -> None:
     start, *end = quoted(goal)
     await hand.fill("#tags", start, "start")
     await hand.until(".ui-menu-item")
-    names = [name for name in await hand.texts(".ui-menu-item") if name.startswith(start) and name.endswith("".join(end))]
+    names = [
+        name for name in await hand.texts(".ui-menu-item") if name.startswith(start) and name.endswith("".join(end))
+    ]
     if not names:
         raise Unsolved("no suggestion fits")
     item = hand.named(".ui-menu-item", names[0])
@@ -202,11 +209,12 @@ async def sign_agreement(hand: Hand, goal: str) -> None:
 
 @rule("multi-layouts", "multi-orderings")
 async def multi_layouts(hand: Hand, goal: str) -> None:
-    match = re.search(r"Search for (.*) movies directed by (.*) from year (\d+)", goal)
-    assert match, goal
-    values = dict(zip(("genre", "director", "year"), match.groups(), strict=True))
+    patterns = {"genre": r"for (.*) movies", "director": r"directed by (.*) from", "year": r"year (\d+)"}
+    values = {name: find(pattern, goal) for name, pattern in patterns.items()}
     rows = hand.at("#area p:has(input), #area .row, #area tr, #area .field, #area .ui-entry")
     for i, label in enumerate(await hand.texts(rows)):
-        name = next(word for word in ("genre", "director", "year") if word in label.lower().replace("released date", "year"))
+        name = next(
+            word for word in ("genre", "director", "year") if word in label.lower().replace("released date", "year")
+        )
         await hand.fill(rows.nth(i).locator("input"), values[name], name)
     await hand.click("#area button, #area .final, #area .ui-submit", "search button")

@@ -17,10 +17,14 @@ async def simple_arithmetic(hand: Hand, goal: str) -> None:
 @rule("simple-algebra")
 async def simple_algebra(hand: Hand, goal: str) -> None:
     a, sign, b, _, total = (await hand.text("#math-problem")).split()
-    if sign == "+":
-        answer = int(total) - int(b if a == "x" else a)
-    else:
-        answer = int(total) + int(b) if a == "x" else int(a) - int(total)
+    known, right = int(b if a == "x" else a), int(total)
+    answers = {
+        ("x", "+"): right - known,
+        ("x", "-"): right + known,
+        ("1", "+"): right - known,
+        ("1", "-"): known - right,
+    }
+    answer = answers["x" if a == "x" else "1", sign]
     await hand.fill("#math-answer", str(answer), "answer")
     await hand.click("#subbtn", "submit button")
 
@@ -94,8 +98,7 @@ async def search_engine(hand: Hand, goal: str) -> None:
 
 @rule("phone-book")
 async def phone_book(hand: Hand, goal: str) -> None:
-    match = re.search(r"Find (.*) in the contact book and click on their (\w+)", goal)
-    assert match, goal
-    while await hand.text("#contact .name") != match.group(1):
+    name, kind = find(r"Find (.*) in the contact book", goal), find(r"click on their (\w+)", goal)
+    while await hand.text("#contact .name") != name:
         await hand.click("#pagination .next a", "next page")
-    await hand.click(f"#contact a.{match.group(2)}", f"{match.group(2)} link")
+    await hand.click(f"#contact a.{kind}", f"{kind} link")
