@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from tracer1.errors import ConfigError
+from tracer1.errors import CheckpointError, ConfigError
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -38,6 +38,23 @@ class Backbone:
         token_types = (input_ids == self.model.config.image_token_id).int()
         return self.model.model.get_rope_index(input_ids, token_types, image_grid_thw=grids, attention_mask=mask)
 
+    @property
+    def architecture(self) -> str:
+        """What two models must share to exchange weights."""
+        text, vision = self.model.config.text_config, self.model.config.vision_config
+        return (
+            f"{self.model.config.model_type}: text {text.num_hidden_layers} x {text.hidden_size}, "
+            f"vision {vision.depth} x {vision.hidden_size}, vocabulary {text.vocab_size}"
+        )
+
+    def check_architecture(self, found: str | None) -> None:
+        """Raises CheckpointError unless a checkpoint that says `found` fits this model."""
+        if found != self.architecture:
+            raise CheckpointError(
+                f"The checkpoint belongs to another model ({found}) than model.path ({self.architecture}). "
+                "Give the model.path that the run began with, or start anew with ckpt_path=null."
+            )
+
     def save(self, folder: Path) -> None:
         """Writes a Hugging Face folder that transformers and vLLM load."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +78,9 @@ def load_backbone(path: str, dtype: str = "float32", attention: str = "sdpa") ->
         raise ConfigError(f"model.dtype={dtype!r} is not known; choose one of {', '.join(_DTYPES)}.")
     _check_folder(path)
     try:
-        model = Qwen3VLForConditionalGeneration.from_pretrained(path, dtype=_DTYPES[dtype], attn_implementation=attention)
+        model = Qwen3VLForConditionalGeneration.from_pretrained(
+            path, dtype=_DTYPES[dtype], attn_implementation=attention
+        )
         tokenizer = AutoTokenizer.from_pretrained(path)
         processor = Qwen2VLImageProcessorPil.from_pretrained(path)
     except OSError as error:

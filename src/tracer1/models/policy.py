@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tracer1.algorithms.grpo import clip_fraction, clipped_surrogate, low_var_kl, token_mean
-from tracer1.errors import CheckpointError, TrainingDiverged
 from tracer1.models.backbone import load_backbone
 from tracer1.models.batch import MicroBatch, PromptBatch, ResponseBatch
 from tracer1.models.encoder import PromptEncoder
@@ -29,7 +28,6 @@ class PolicyModule(L.LightningModule):
         optimizer: Makes the optimizer from the parameters.
         clip_low, clip_high, clip_dual: The surrogate's clip range and dual clip.
         kl_coef: Weight of the KL term in the loss.
-        max_skipped_updates: Abort after this many non-finite updates in a row.
         dtype, attention: See `load_backbone`.
     """
 
@@ -43,18 +41,15 @@ class PolicyModule(L.LightningModule):
         clip_high: float = 0.3,
         clip_dual: float = 3.0,
         kl_coef: float = 0.01,
-        max_skipped_updates: int = 5,
         dtype: str = "float32",
         attention: str = "sdpa",
     ) -> None:
         super().__init__()
         self.backbone = load_backbone(path, dtype, attention)
-        self.model = self.backbone.model
+        self.model = self.backbone.model.train()
         self.encoder = PromptEncoder(self.backbone, **prompt)
         self.make_optimizer = optimizer
         self.clip_low, self.clip_high, self.clip_dual, self.kl_coef = clip_low, clip_high, clip_dual, kl_coef
-        self.max_skipped_updates = max_skipped_updates
-        self.skipped_updates = self.skipped_in_a_row = 0
         self._sums: dict[str, Tensor] = {}
 
     def sampler(self) -> PolicySampler:
@@ -92,58 +87,17 @@ class PolicyModule(L.LightningModule):
         tokens = sums.pop("tokens")
         return {f"policy/{name}": float(value / tokens) for name, value in sums.items()}
 
-    # --- non-finite updates --------------------------------------------------------------------------------------------
-
-    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Skips an update whose gradient is not finite.
-
-        Gradients are already the mean over all ranks, so every rank comes to the same decision. An optimizer leaves
-        parameters without a gradient, and their moments, exactly as they were.
-        """
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters() if p.grad is not None])
-        if torch.isfinite(norm):
-            self.skipped_in_a_row = 0
-            self.grad_norm = float(norm)
-            return
-        self.skipped_updates += 1
-        self.skipped_in_a_row += 1
-        for parameter in self.parameters():
-            parameter.grad = None
-        if self.skipped_in_a_row >= self.max_skipped_updates:
-            raise TrainingDiverged(
-                f"{self.skipped_in_a_row} updates in a row had a gradient that is not finite (update {self.global_step}). "
-                "The last checkpoint is whole: lower optimizer.lr, or look at the rollouts of the last round."
-            )
-
     def configure_optimizers(self) -> Optimizer:
         """One optimizer over the trainable parameters; the learning rate is constant."""
         return self.make_optimizer(p for p in self.parameters() if p.requires_grad)
 
-    # --- checkpoints ---------------------------------------------------------------------------------------------------
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Notes which architecture this is, and the skipped updates."""
-        checkpoint["architecture"] = self.architecture
-        checkpoint["skipped_updates"] = [self.skipped_updates, self.skipped_in_a_row]
+        """Notes which architecture this is."""
+        checkpoint["architecture"] = self.backbone.architecture
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses a checkpoint of another model with one line instead of hundreds of missing keys."""
-        found = checkpoint.get("architecture")
-        if found != self.architecture:
-            raise CheckpointError(
-                f"The checkpoint belongs to another model ({found}) than model.path ({self.architecture}). "
-                "Give the model.path that the run began with, or start anew with ckpt_path=null."
-            )
-        self.skipped_updates, self.skipped_in_a_row = checkpoint["skipped_updates"]
-
-    @property
-    def architecture(self) -> str:
-        """What two models must share to exchange weights."""
-        text, vision = self.model.config.text_config, self.model.config.vision_config
-        return (
-            f"{self.model.config.model_type}: text {text.num_hidden_layers} x {text.hidden_size}, "
-            f"vision {vision.depth} x {vision.hidden_size}, vocabulary {text.vocab_size}"
-        )
+        self.backbone.check_architecture(checkpoint.get("architecture"))
 
     def export(self, folder: Path) -> None:
         """Writes a Hugging Face folder with the current weights."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -14,6 +15,7 @@ from tracer1.models.backbone import load_backbone
 from tracer1.models.batch import PromptBatch, ResponseBatch, _OnDevice
 from tracer1.models.encoder import PromptEncoder
 from tracer1.models.policy import OptimizerFactory
+from tracer1.models.sampler import PolicySampler
 from tracer1.models.shared_prefix import response_logprobs
 
 
@@ -55,9 +57,10 @@ class SFTModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.backbone = load_backbone(path, dtype, attention)
-        self.model = self.backbone.model
+        self.model = self.backbone.model.train()
         self.encoder = PromptEncoder(self.backbone, **prompt)
         self.make_optimizer, self.place_weight, self.warmup, self.decay = optimizer, place_weight, warmup, decay
+        self._sums: Tensor | None = None
 
     def training_step(self, batch: SFTBatch, batch_idx: int) -> Tensor:
         """The weighted mean of the tokens' negative log-likelihood, in nats."""
@@ -66,16 +69,33 @@ class SFTModule(L.LightningModule):
         weights = mask * (1 + (self.place_weight - 1) * place)
         loss = -(logprobs * weights).sum() / weights.sum()
         nll = -logprobs.detach()
-        self.log("sft/loss", (nll * mask).sum() / mask.sum(), prog_bar=True)
-        self.log("sft/place_loss", (nll * place).sum() / place.sum().clamp(min=1), prog_bar=True)
+        sums = torch.stack([(nll * mask).sum(), mask.sum(), (nll * place).sum(), place.sum()]).double()
+        self._sums = sums if self._sums is None else self._sums + sums
         return loss
+
+    def pop_figures(self) -> dict[str, float]:
+        """Token means since the last call, over all ranks, under their metric names."""
+        sums, self._sums = self.trainer.strategy.reduce(self._sums, reduce_op="sum").tolist(), None
+        return {"sft/loss": sums[0] / sums[1], "sft/place_loss": sums[2] / max(1.0, sums[3])}
+
+    def sampler(self) -> PolicySampler:
+        """What the embedded engine samples with."""
+        return PolicySampler(self.backbone)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Linear warm-up, then constant, then cosine to zero."""
         optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
-        total = self.trainer.max_steps
+        total = self.trainer.estimated_stepping_batches
         schedule = LambdaLR(optimizer, lambda update: warmup_constant_decay(update, total, self.warmup, self.decay))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Notes which architecture this is."""
+        checkpoint["architecture"] = self.backbone.architecture
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another model."""
+        self.backbone.check_architecture(checkpoint.get("architecture"))
 
     def export(self, folder: Path) -> None:
         """Writes a Hugging Face folder with the current weights."""

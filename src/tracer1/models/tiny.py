@@ -66,8 +66,10 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int = 1024) -> PreTrainedT
     )
 
 
-def tiny_config(tokenizer: PreTrainedTokenizerFast, width: int = 192, layers: int = 4, vision_width: int = 128) -> Qwen3VLConfig:
-    """The configuration: about 3 M parameters at the defaults; DeepStack after every vision layer but the last."""
+def tiny_config(
+    tokenizer: PreTrainedTokenizerFast, width: int = 160, layers: int = 4, vision_width: int = 96
+) -> Qwen3VLConfig:
+    """The configuration: about 2.3 M parameters at the defaults; DeepStack after every vision layer but the last."""
     token = tokenizer.convert_tokens_to_ids
     heads = width // 32
     text = {
@@ -107,13 +109,13 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast, width: int = 192, layers: in
     )
 
 
-def make_tiny_planner(texts: Iterable[str], seed: int = 0, pixels: tuple[int, int] = (86_016, 131_072)) -> Backbone:
+def make_tiny_planner(texts: Iterable[str], seed: int = 0, pixels: tuple[int, int] = (32_768, 65_536)) -> Backbone:
     """A tiny planner with random weights.
 
     Args:
         texts: What its tokenizer is trained on: prompts and plans of the kind it will read and write.
         seed: Of the weights.
-        pixels: Least and most pixels of the resized screenshot (160 x 210 becomes 256 x 352).
+        pixels: Least and most pixels of the resized screenshot (160 x 210 becomes 160 x 224).
     """
     tokenizer = train_tokenizer(texts)
     with torch.random.fork_rng():

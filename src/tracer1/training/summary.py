@@ -38,7 +38,7 @@ def run_rows(output_dir: Path, seconds: float) -> dict[str, str]:
         rows["val/…"] = f"{len(names) - VALIDATION_ROWS} more in {path}"
     skipped = _series(lines, "optim/skipped")
     if skipped:
-        rows["skipped updates"] = f"{sum(skipped):.0f}"
+        rows["skipped updates"] = f"{skipped[-1]:.0f}"
     return rows
 
 
@@ -62,6 +62,13 @@ def final_summary(
     console.print(table)
     for command in commands:
         console.print(Text(f"  {command}"), soft_wrap=True)
+
+
+def report(output_dir: Path, seconds: float, tracking_uri: str) -> None:
+    """The summary of a training that is over, with where to look next."""
+    rows = run_rows(output_dir, seconds)
+    rows["policy"] = str(output_dir / "policy")
+    final_summary(rows, output_dir.name, [f"mlflow ui --backend-store-uri {tracking_uri}"])
 
 
 def _series(lines: Sequence[Mapping[str, Any]], name: str) -> list[float]:

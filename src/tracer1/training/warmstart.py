@@ -3,13 +3,14 @@
 import io
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from PIL import Image, ImageChops
-from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from tracer1.models.backbone import Backbone
 from tracer1.models.batch import PromptBatch, ResponseBatch
@@ -64,6 +65,11 @@ class ExampleBatches(IterableDataset):
             if index >= self.first_batch and (index - self.first_batch) % workers == rank:
                 yield self.make(batch, index)
             index += 1
+
+    def after(self, batches: int) -> "ExampleBatches":
+        """The same batches without the first ones."""
+        self.first_batch = batches
+        return self
 
     def make(self, steps: Sequence[Step], index: int) -> SFTBatch:
         """Encodes the index-th batch; prompts that are too long are left out."""
@@ -127,3 +133,43 @@ def _moved(step: PlanStep, by: Point) -> PlanStep:
         if (place := getattr(step.action, name)) is not None
     }
     return replace(step, action=replace(step.action, **changes))
+
+
+class WarmstartStream:
+    """Yields the batches of one round per pass; a round is a fixed number of updates between two lines of figures.
+
+    Args:
+        batches: All of them, in order.
+        per_round: How many a round has.
+        workers: Processes that encode ahead.
+    """
+
+    def __init__(self, batches: ExampleBatches, per_round: int, workers: int = 0) -> None:
+        self.batches, self.per_round, self.workers = batches, per_round, workers
+        self.given = 0
+        self._loader: Iterator[SFTBatch] | None = None
+        self._began = time.perf_counter()
+
+    def __len__(self) -> int:
+        return self.per_round
+
+    def __iter__(self) -> Iterator[SFTBatch]:
+        self._began = time.perf_counter()
+        if self._loader is None:
+            loader = DataLoader(self.batches.after(self.given), batch_size=None, num_workers=self.workers)
+            self._loader = iter(loader)
+        self.given += self.per_round  # before the first update: a checkpoint is only ever taken between rounds
+        for _ in range(self.per_round):
+            yield next(self._loader)
+
+    def end_round(self) -> dict[str, float]:
+        """The round's time."""
+        return {"time/updating_s": time.perf_counter() - self._began}
+
+    def position(self) -> dict[str, Any]:
+        """What a checkpoint needs to go on with the next round."""
+        return {"given": self.given}
+
+    def restore(self, position: Mapping[str, Any]) -> None:
+        """Takes what `position` gave."""
+        self.given, self._loader = position["given"], None

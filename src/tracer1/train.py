@@ -1,0 +1,57 @@
+"""Trains a planner: `python src/tracer1/train.py +experiment=stage1_gui`. Builds and wires; nothing is computed here."""
+
+import os
+import sys
+import time
+
+if __name__ == "__main__":  # Python puts this file's folder on the path, where our names shadow libraries; put src/ there
+    sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from tracer1.training.entry import launch, load_plugins, one_of, quiet_libraries
+
+GROUPS = ("data", "model", "reward", "algorithm", "evaluation")
+
+
+def main(cfg: DictConfig) -> None:
+    """Reads the config, builds the parts, runs the recipe, prints the summary."""
+    import lightning as L  # only now: a mistake in the config is answered before torch is loaded
+    from hydra.utils import instantiate
+
+    from tracer1.engines import ENGINES
+    from tracer1.executors import EXECUTORS
+    from tracer1.training import recipes
+    from tracer1.training.summary import report
+
+    began = time.monotonic()
+    quiet_libraries()
+    one_of("recipe", cfg.recipe, ["grpo", "warmstart"])
+    load_plugins(cfg.plugins)
+    L.seed_everything(cfg.seed, workers=True, verbose=False)
+    plain = OmegaConf.to_container(cfg, resolve=True)
+    run = recipes.Run(
+        output_dir=Path(cfg.paths.output_dir),
+        seed=cfg.seed,
+        optimizer=instantiate(cfg.optimizer),
+        trainer=instantiate(cfg.trainer, _partial_=True),
+        logger=instantiate(cfg.logger),
+        config=plain,
+        ckpt_path=cfg.ckpt_path,
+        overwrite=cfg.overwrite,
+        checkpoint_every=cfg.checkpoint.every,
+        checkpoint_keep=cfg.checkpoint.keep,
+    )
+    groups = {name: plain[name] for name in GROUPS}
+    parts = {"engine": recipes.build(ENGINES, plain["engine"]), "executor": recipes.build(EXECUTORS, plain["executor"])}
+    if cfg.recipe == "warmstart":
+        recipes.warmstart(run, groups=groups, parts=parts, settings=plain["warmstart"])
+    else:
+        recipes.grpo(run, groups=groups, parts=parts, rounds=cfg.rounds)
+    report(run.output_dir, time.monotonic() - began, plain["logger"]["tracking_uri"])
+
+
+if __name__ == "__main__":
+    launch(main, "train")

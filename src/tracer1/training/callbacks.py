@@ -1,0 +1,169 @@
+"""What happens around the rounds: logging, validation, and the position that a checkpoint carries."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import lightning as L
+import torch
+from torch.optim import Optimizer
+
+from tracer1.errors import TrainingDiverged
+from tracer1.models.policy import PolicyModule
+from tracer1.models.sft import SFTModule
+from tracer1.tracking.mlflow_logger import RunLogger
+from tracer1.tracking.tables import log_rollouts
+from tracer1.training.evaluation import Evaluator
+from tracer1.training.progress import ProgressReporter
+
+log = logging.getLogger(__name__)
+
+
+class RoundStream(Protocol):
+    """Yields the batches of one round per pass, and can say where it stands."""
+
+    def position(self) -> dict[str, Any]:
+        """What a checkpoint needs to go on with the next round."""
+
+    def restore(self, position: Mapping[str, Any]) -> None:
+        """Takes what `position` gave."""
+
+    def end_round(self) -> dict[str, float]:
+        """The round's figures under their metric names."""
+
+
+class RunPosition(L.Callback):
+    """Keeps in the checkpoint where each rank's stream stands, and which MLflow run this is."""
+
+    def __init__(self, stream: RoundStream, logger: RunLogger | None) -> None:
+        self.stream, self.logger = stream, logger
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every rank has its own place in the data: gathered, because only one rank writes."""
+        positions: list[Any] = [self.stream.position()]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            positions = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(positions, self.stream.position())
+        run_id = self.logger.run_id if self.logger is not None else None
+        return {"positions": positions, "run_id": run_id}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from there."""
+        positions = state_dict["positions"]
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        self.stream.restore(positions[rank % len(positions)])
+
+
+class SkipNonFinite(L.Callback):
+    """Skips an update whose gradient is not finite, counts it, and aborts after `most` in a row.
+
+    Gradients are already the mean over all ranks, so every rank comes to the same decision. An optimizer leaves parameters
+    without a gradient, and their moments, exactly as they were.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most, self.skipped, self.in_a_row, self.grad_norm = most, 0, 0, 0.0
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
+        """Runs after the backward passes of the update and before clipping."""
+        norm = torch.nn.utils.get_total_norm([p.grad for p in pl_module.parameters() if p.grad is not None])
+        if torch.isfinite(norm):
+            self.in_a_row, self.grad_norm = 0, float(norm)
+            return
+        self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
+        log.warning("Update %d skipped: its gradient is not finite.", trainer.global_step)
+        for parameter in pl_module.parameters():
+            parameter.grad = None
+        if self.in_a_row >= self.most:
+            raise TrainingDiverged(
+                f"{self.in_a_row} updates in a row had a gradient that is not finite (update {trainer.global_step}). "
+                "The last checkpoint is whole: lower optimizer.lr, or look at the rollouts of the last round."
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counters."""
+        return {"skipped": self.skipped, "in_a_row": self.in_a_row}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on counting."""
+        self.skipped, self.in_a_row = state_dict["skipped"], state_dict["in_a_row"]
+
+
+class RoundLog(L.Callback):
+    """Logs the round's figures once, exact over all micro-batches and ranks."""
+
+    def __init__(self, stream: RoundStream, guard: SkipNonFinite, reporter: ProgressReporter) -> None:
+        self.stream, self.guard, self.reporter = stream, guard, reporter
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: PolicyModule | SFTModule) -> None:
+        """A Lightning epoch is a round."""
+        figures = {**self.stream.end_round(), **pl_module.pop_figures()}
+        figures["optim/lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        figures["optim/grad_norm"] = self.guard.grad_norm
+        figures["optim/skipped"] = float(self.guard.skipped)
+        done = trainer.current_epoch + 1
+        if trainer.logger is not None:
+            trainer.logger.log_metrics({**figures, "round": done}, step=trainer.global_step)
+        self.reporter.round_end(done, figures)
+
+
+class Validate(L.Callback):
+    """Scores the policy on held-out steps before the first round, after every `every`-th and after the last.
+
+    Args:
+        evaluator: Samples and scores.
+        every: Rounds between two validations.
+        table: Rollouts in the table of generations.
+        logger: Where figures and tables go.
+    """
+
+    def __init__(self, evaluator: Evaluator, every: int, table: int, logger: RunLogger | None) -> None:
+        self.evaluator, self.every, self.table, self.logger = evaluator, every, table, logger
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: PolicyModule) -> None:
+        """Only a run that starts anew: one that goes on has these figures already."""
+        if trainer.current_epoch == 0:
+            self._validate(trainer, pl_module, 0)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: PolicyModule) -> None:
+        """A Lightning epoch is a round."""
+        done = trainer.current_epoch + 1
+        if done % self.every == 0 or done == trainer.max_epochs:
+            self._validate(trainer, pl_module, done)
+
+    def _validate(self, trainer: L.Trainer, policy: PolicyModule, done: int) -> None:
+        figures, rollouts = self.evaluator.run(policy)
+        finite = {name: value for name, value in figures.items() if value == value}  # no box, no click accuracy
+        if self.logger is not None:
+            self.logger.log_metrics({**finite, "round": done}, step=trainer.global_step)
+            if trainer.is_global_zero and rollouts:
+                log_rollouts(self.logger, rollouts[: self.table], done)
+
+
+class Export(L.Callback):
+    """Writes the trained policy as a Hugging Face folder when the run is over.
+
+    Args:
+        folder: Where it goes; written to a temporary name and renamed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
+        """Only a run that came to its end exports."""
+        if not trainer.is_global_zero or trainer.interrupted:
+            return
+        temporary = self.folder.with_name(self.folder.name + ".tmp")
+        _remove(temporary)
+        pl_module.export(temporary)
+        _remove(self.folder)
+        temporary.rename(self.folder)
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_dir():
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()

@@ -1,0 +1,66 @@
+"""Samples one plan for each held-out step and scores it. It knows nothing of optimizers; `train.py` and `eval.py` share it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from tracer1.interfaces import Executor, RolloutEngine, Sampling
+from tracer1.metrics import PlanMetrics
+from tracer1.models.policy import PolicyModule
+from tracer1.schema import Rollout, Step
+from tracer1.training.experience import RewardFunction, StageReporter, make_rollouts, rollout_seed, score
+
+
+@dataclass
+class Evaluator:
+    """Validation as the paper does it: one response per step, at a lower temperature.
+
+    Args:
+        steps: This rank's held-out steps.
+        engine, executor, reward: As in training.
+        sampling: How responses are drawn (the paper: temperature 0.5).
+        name: The benchmark's name in `val/<name>/<metric>`.
+        seed: Of the sampling noise; the same for every round, so that two rounds differ by the policy alone.
+        report: Told how far it is.
+    """
+
+    steps: Sequence[Step]
+    engine: RolloutEngine
+    reward: RewardFunction
+    executor: Executor | None = None
+    sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.5))
+    name: str = "heldout"
+    seed: int = 0
+    report: StageReporter = lambda stage, **figures: None
+    chunk: int = 64  # steps between two reports
+
+    def run(self, policy: PolicyModule) -> tuple[dict[str, float], list[Rollout]]:
+        """Metrics over all ranks under their names, and this rank's rollouts."""
+        rollouts: list[Rollout] = []
+        with self.engine.serving(policy):
+            for start in range(0, len(self.steps), self.chunk):
+                self.report("validating", done=start, total=len(self.steps))
+                rollouts += self._rollouts(policy, self.steps[start : start + self.chunk])
+        if self.executor is not None:
+            outcomes = self.executor.execute(rollouts)
+            rollouts = [replace(r, outcome=outcome) for r, outcome in zip(rollouts, outcomes, strict=True)]
+        rollouts = score(rollouts, self.reward)
+        metrics = PlanMetrics().to(policy.device)
+        for rollout in rollouts:
+            metrics.update(rollout.step, rollout.plan)
+        figures = {**metrics.compute(), "reward": self._mean_reward(rollouts, policy.device)}
+        return {f"val/{self.name}/{metric}": float(value) for metric, value in figures.items()}, rollouts
+
+    def _rollouts(self, policy: PolicyModule, steps: Sequence[Step]) -> list[Rollout]:
+        encoded = [(step, prompt) for step in steps if (prompt := policy.encoder.encode(step)) is not None]
+        kept, prompts = [step for step, _ in encoded], [prompt for _, prompt in encoded]
+        seeds = [[rollout_seed(self.seed, "val", prompt.key, 0)] for prompt in prompts]
+        return make_rollouts(kept, prompts, self.engine.generate(prompts, self.sampling, seeds)) if kept else []
+
+    @staticmethod
+    def _mean_reward(rollouts: Sequence[Rollout], device: torch.device) -> float:
+        sums = torch.tensor([sum(r.reward for r in rollouts), len(rollouts)], dtype=torch.float64, device=device)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(sums)
+        return float(sums[0] / sums[1].clamp(min=1))

@@ -1,0 +1,193 @@
+"""Wires the parts of a training together from plain arguments. The entry points read the config; nothing below them does."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from tracer1.data.datamodule import StepDataModule
+from tracer1.errors import ConfigError
+from tracer1.interfaces import Sampling
+from tracer1.models.policy import OptimizerFactory, PolicyModule
+from tracer1.models.reference import ReferenceModule
+from tracer1.models.sft import SFTModule
+from tracer1.registry import Registry, nearest
+from tracer1.rewards import build_reward
+from tracer1.schema import Step
+from tracer1.tracking.mlflow_logger import RunLogger
+from tracer1.training.callbacks import Export, RoundLog, RoundStream, RunPosition, SkipNonFinite, Validate
+from tracer1.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, find_checkpoint, read_checkpoint
+from tracer1.training.evaluation import Evaluator
+from tracer1.training.experience import ExperienceStream, RoundSize
+from tracer1.training.progress import RoundProgress
+from tracer1.training.warmstart import ExampleBatches, Recipe, WarmstartStream
+
+Group = Mapping[str, Any]  # one group of the config, as plain values
+_SIZES = ("prompts_per_round", "prompts_per_update", "group_size", "groups_per_micro_batch")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What every training has, whatever it trains."""
+
+    output_dir: Path
+    seed: int
+    optimizer: OptimizerFactory
+    trainer: Callable[..., L.Trainer]  # takes callbacks, plugins, limits
+    logger: RunLogger | None
+    config: Group  # as it is logged
+    ckpt_path: str | None = None
+    overwrite: bool = False
+    checkpoint_every: int = 5
+    checkpoint_keep: int = 2
+
+
+def build(registry: Registry, spec: Group) -> Any:
+    """The registered class that `spec.name` names, made with the rest of `spec`; None for no name.
+
+    Raises:
+        ConfigError: no such name, or a setting that it does not have.
+    """
+    settings = {key: value for key, value in spec.items() if key != "name"}
+    if spec.get("name") is None:
+        return None
+    made = registry.get(spec["name"])
+    known = list(inspect.signature(made).parameters)
+    for key in settings:
+        if key not in known:
+            raise ConfigError(
+                f"{registry.kind} {spec['name']!r} has no setting {key!r}.{nearest(key, known)} Known: {known}."
+            )
+    return made(**settings)
+
+
+def make_policy(model: Group, algorithm: Group, optimizer: OptimizerFactory) -> PolicyModule:
+    """The policy of a model group and the loss settings of an algorithm group."""
+    loss = {key: value for key, value in algorithm.items() if key not in (*_SIZES, "sampling", "max_skipped_updates")}
+    return PolicyModule(
+        model["path"],
+        prompt=dict(model["prompt"]),
+        optimizer=optimizer,
+        dtype=model["dtype"],
+        attention=model["attention"],
+        **loss,
+    )
+
+
+def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], rounds: int) -> Path:
+    """Trains a policy by GRPO and exports it.
+
+    Args:
+        run: Folder, seed, optimizer, trainer, logger.
+        groups: The config's groups data, model, reward, algorithm, evaluation.
+        parts: `engine` and `executor` (or None), already built.
+        rounds: Rounds in all, those of the checkpoint included.
+
+    Returns:
+        The folder of the exported policy.
+    """
+    start = find_checkpoint(run.ckpt_path, run.output_dir, run.overwrite)
+    model, algorithm = groups["model"], groups["algorithm"]
+    scored = {**parts, "reward": build_reward(groups["reward"]["terms"])}
+    progress, ranks = RoundProgress(), run.trainer(max_epochs=0, logger=False, callbacks=[])
+    steps = StepDataModule(**groups["data"])
+    policy = make_policy(model, algorithm, run.optimizer)
+    stream = ExperienceStream(
+        steps.train_stream(ranks.global_rank, ranks.world_size),
+        policy,
+        ReferenceModule(model["reference"], model["dtype"], model["attention"]),
+        size=RoundSize(*(algorithm[name] for name in _SIZES), world_size=ranks.world_size),
+        sampling=Sampling(**algorithm["sampling"]),
+        seed=run.seed,
+        report=progress.reporter.stage,
+        **scored,
+    )
+    evaluator = make_evaluator(
+        steps.val_steps(ranks.global_rank, ranks.world_size), groups["evaluation"], scored, run.seed
+    )
+    evaluator.report = progress.reporter.stage
+    trainer = _trainer(
+        run, stream, progress, rounds, (evaluator, groups["evaluation"]), algorithm["max_skipped_updates"]
+    )
+    trainer.accumulate_grad_batches = stream.size.micro_batches_per_update
+    _fit(run, trainer, policy, stream, start)
+    return run.output_dir / "policy"
+
+
+def make_evaluator(steps: list[Step], evaluation: Group, scored: Mapping[str, Any], seed: int) -> Evaluator:
+    """Validation with the engine, executor and reward of `scored`."""
+    return Evaluator(steps, sampling=Sampling(**evaluation["sampling"]), name=evaluation["name"], seed=seed, **scored)
+
+
+def _trainer(
+    run: Run, stream: RoundStream, progress: RoundProgress, rounds: int, validation: tuple[Evaluator, Group], most: int
+) -> L.Trainer:
+    """The Lightning trainer with everything that happens around a round, in the order in which it happens."""
+    evaluator, settings = validation
+    guard = SkipNonFinite(most)
+    callbacks = [
+        progress,
+        guard,
+        RunPosition(stream, run.logger),
+        RoundLog(stream, guard, progress.reporter),
+        Validate(evaluator, settings["every"], settings["table"], run.logger),
+        Export(run.output_dir / "policy"),
+        KeepCheckpoints(run.output_dir, run.checkpoint_every, run.checkpoint_keep),
+    ]
+    return run.trainer(
+        max_epochs=rounds, callbacks=callbacks, plugins=[AtomicCheckpointIO()], logger=run.logger or False
+    )
+
+
+def _fit(run: Run, trainer: L.Trainer, module: L.LightningModule, stream: RoundStream, start: Path | None) -> None:
+    """Trains from the checkpoint `start`, or from the beginning, into one MLflow run."""
+    if run.logger is not None:
+        if start is not None:
+            saved = read_checkpoint(start)
+            position = saved["callbacks"].get(RunPosition.__qualname__, {})
+            run.logger.resume(position.get("run_id"), step=saved["global_step"])
+        run.logger.log_hyperparams(run.config)
+        run.logger.start()
+    trainer.fit(module, train_dataloaders=stream, ckpt_path=start and str(start), weights_only=False)
+
+
+def warmstart(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], settings: Group) -> Path:
+    """Teaches a model expert plans by supervised fine-tuning and exports it.
+
+    Args:
+        run: Folder, seed, optimizer, trainer, logger.
+        groups: The config's groups data, model, reward, algorithm, evaluation.
+        parts: `engine` and `executor` (or None) for the validation.
+        settings: updates, updates_per_round, batch_size, workers; place_weight, warmup, decay (SFTModule); plan_cut, shift
+            (Recipe).
+
+    Returns:
+        The folder of the exported policy.
+    """
+    start = find_checkpoint(run.ckpt_path, run.output_dir, run.overwrite)
+    model = groups["model"]
+    module = SFTModule(
+        model["path"],
+        prompt=dict(model["prompt"]),
+        optimizer=run.optimizer,
+        dtype=model["dtype"],
+        attention=model["attention"],
+        **{name: settings[name] for name in ("place_weight", "warmup", "decay")},
+    )
+    steps = StepDataModule(**groups["data"])
+    recipe = Recipe(settings["plan_cut"], settings["shift"], run.seed)
+    batches = ExampleBatches(steps.train_stream, module.encoder, module.backbone, recipe, settings["batch_size"])
+    stream = WarmstartStream(batches, settings["updates_per_round"], settings["workers"])
+    progress = RoundProgress()
+    scored = {**parts, "reward": build_reward(groups["reward"]["terms"])}
+    evaluator = make_evaluator(steps.val_steps(), groups["evaluation"], scored, run.seed)
+    evaluator.report = progress.reporter.stage
+    rounds = settings["updates"] // settings["updates_per_round"]
+    trainer = _trainer(
+        run, stream, progress, rounds, (evaluator, groups["evaluation"]), groups["algorithm"]["max_skipped_updates"]
+    )
+    _fit(run, trainer, module, stream, start)
+    return run.output_dir / "policy"
