@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from tracer1.errors import ConfigError
 from tracer1.schema import Action, Outcome, Plan, Prompt, Response, Rollout, Step
 
 
@@ -25,11 +26,22 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How responses are drawn: softmax at `temperature` (0 = greedy), nucleus of mass `top_p`, at most `max_tokens` tokens."""
+    """How responses are drawn: softmax at `temperature` (0 = greedy), nucleus of mass `top_p`, at most `max_tokens` tokens.
+
+    Raises:
+        ConfigError: settings that nothing can be drawn with.
+    """
 
     temperature: float = 1.0
     top_p: float = 0.99
     max_tokens: int = 2048
+
+    def __post_init__(self) -> None:
+        if not (self.temperature >= 0 and 0 < self.top_p <= 1 and self.max_tokens >= 1):
+            raise ConfigError(
+                f"sampling: temperature={self.temperature}, top_p={self.top_p}, max_tokens={self.max_tokens}; it takes a "
+                "temperature >= 0, 0 < top_p <= 1 and max_tokens >= 1."
+            )
 
 
 class RolloutEngine(Protocol):

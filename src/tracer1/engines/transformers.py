@@ -50,9 +50,9 @@ class TransformersEngine:
     def serving(self, policy: Any) -> Iterator[None]:
         """While entered, `generate` answers with the current weights of `policy`, in evaluation mode."""
         training = policy.training
-        policy.eval()
-        self._sampler = policy.sampler()
         try:
+            policy.eval()
+            self._sampler = policy.sampler()
             yield
         finally:
             self._sampler = None
@@ -78,17 +78,16 @@ class TransformersEngine:
         rows = torch.arange(len(noise))  # which response each live row is
         token_ids: list[list[int]] = [[] for _ in rows]
         logprobs: list[list[float]] = [[] for _ in rows]
+        ended = [False] * len(noise)
         state = sampler.prefill(prompts, group_size)
         for position in range(sampling.max_tokens):
             tokens, chosen = draw(sampler.next_logits(state), noise[rows, position], sampling)
-            live = []
-            for i, (row, token, logprob) in enumerate(
-                zip(rows.tolist(), tokens.tolist(), chosen.tolist(), strict=True)
-            ):
-                token_ids[row].append(token)
-                logprobs[row].append(logprob)
-                if token not in sampler.stop_ids:
-                    live.append(i)
+            for row, token, logprob in zip(rows.tolist(), tokens.tolist(), chosen.tolist(), strict=True):
+                if not ended[row]:  # a row that has ended goes on as ballast until it is dropped
+                    token_ids[row].append(token)
+                    logprobs[row].append(logprob)
+                    ended[row] = token in sampler.stop_ids
+            live = [i for i, row in enumerate(rows.tolist()) if not ended[row]]
             if not live or position + 1 == sampling.max_tokens:
                 break
             if len(live) < 0.75 * len(rows):  # dropping rows copies the cache: worth it only in bulk
@@ -96,12 +95,10 @@ class TransformersEngine:
                 state.select(keep.to(tokens.device))
                 rows, tokens = rows[keep], tokens[keep.to(tokens.device)]
             sampler.append(state, tokens)
-        return [self._response(ids, lps, sampler) for ids, lps in zip(token_ids, logprobs, strict=True)]
-
-    def _response(self, token_ids: list[int], logprobs: list[float], sampler: Sampler) -> Response:
-        end = next((i + 1 for i, token in enumerate(token_ids) if token in sampler.stop_ids), None)
-        ids = tuple(token_ids[:end])  # rows that ended early went on as ballast until they were dropped
-        return Response(sampler.decode(ids), ids, tuple(logprobs[:end]), truncated=end is None)
+        return [
+            Response(sampler.decode(ids), tuple(ids), tuple(lps), truncated=not end)
+            for ids, lps, end in zip(token_ids, logprobs, ended, strict=True)
+        ]
 
 
 def _uniforms(seed: int, count: int) -> Tensor:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
@@ -29,8 +30,9 @@ class Backbone:
 
     @property
     def stop_ids(self) -> frozenset[int]:
-        """The tokens that end a response."""
+        """The tokens that end a response; the tokenizer's where the folder has no generation_config.json."""
         ids = self.model.generation_config.eos_token_id
+        ids = self.tokenizer.eos_token_id if ids is None else ids
         return frozenset(ids if isinstance(ids, list) else [ids])
 
     def rope_index(self, input_ids: Tensor, mask: Tensor, grids: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -72,32 +74,53 @@ def load_backbone(path: str, dtype: str = "float32", attention: str = "sdpa") ->
         attention: `sdpa`, `eager` or `flash_attention_2`.
 
     Raises:
-        ConfigError: no model there, or a model of another architecture.
+        ConfigError: no model there, a damaged one, or one of another architecture.
     """
     if dtype not in _DTYPES:
         raise ConfigError(f"model.dtype={dtype!r} is not known; choose one of {', '.join(_DTYPES)}.")
     _check_folder(path)
     try:
-        model = Qwen3VLForConditionalGeneration.from_pretrained(
-            path, dtype=_DTYPES[dtype], attn_implementation=attention
+        model, report = Qwen3VLForConditionalGeneration.from_pretrained(
+            path, dtype=_DTYPES[dtype], attn_implementation=attention, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(path)
         processor = Qwen2VLImageProcessorPil.from_pretrained(path)
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # each is raised for some damaged file
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(
             f"Cannot load the model {path!r}: {reason} Give model.path a folder with config.json and safetensors, or a "
             "hub's name on a machine that reaches the hub."
         ) from error
-    return Backbone(model, tokenizer, processor)
+    backbone = Backbone(model, tokenizer, processor)
+    _check_whole(path, backbone, sorted(report["missing_keys"]))
+    return backbone
 
 
 def _check_folder(path: str) -> None:
     """A local folder must hold a Qwen3-VL: transformers would load another architecture's weights with random ones."""
+    if not Path(path).exists() and (Path(path).is_absolute() or path.startswith(".") or path.count("/") > 1):
+        raise ConfigError(f"There is no folder {path}, and it cannot be a hub's name; check model.path.")
     config = Path(path) / "config.json"
     if Path(path).is_dir() and not config.is_file():
         raise ConfigError(f"{path} holds no config.json, so it is not a model's folder; check model.path.")
     if config.is_file():
-        kind = json.loads(config.read_text()).get("model_type")
+        try:
+            kind = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+        except ValueError as error:
+            raise ConfigError(f"{config} is not JSON ({error}); save or download the model again.") from error
         if kind != "qwen3_vl":
             raise ConfigError(f"{config} is of model_type {kind!r}; tracer1 trains Qwen3-VL ('qwen3_vl').")
+
+
+def _check_whole(path: str, backbone: Backbone, missing: list[str]) -> None:
+    """Nothing may be made up: transformers fills missing weights with random ones, and a missing tokenizer with an empty one."""
+    if missing:
+        raise ConfigError(
+            f"The model {path!r} lacks {len(missing)} of its weights ({missing[0]}, ...); save or download it again."
+        )
+    image_token = backbone.model.config.image_token_id
+    if backbone.tokenizer.convert_tokens_to_ids("<|image_pad|>") != image_token:
+        raise ConfigError(
+            f"The tokenizer in {path!r} does not belong to the model: <|image_pad|> is not its token {image_token}. "
+            "Copy tokenizer.json and tokenizer_config.json from the model's own folder."
+        )

@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageChops
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from tracer1.errors import ConfigError
 from tracer1.models.backbone import Backbone
 from tracer1.models.batch import PromptBatch, ResponseBatch
 from tracer1.models.encoder import PromptEncoder
@@ -72,7 +73,7 @@ class ExampleBatches(IterableDataset):
         return self
 
     def make(self, steps: Sequence[Step], index: int) -> SFTBatch:
-        """Encodes the index-th batch; prompts that are too long are left out."""
+        """Encodes the index-th batch; prompts that are too long are left out, and a batch of nothing else raises ConfigError."""
         rng = random.Random(f"{self.recipe.seed}/{index}")
         prompts, responses, places = [], [], []
         for step in steps:
@@ -81,6 +82,11 @@ class ExampleBatches(IterableDataset):
                 prompts.append(example[0])
                 responses.append(example[1])
                 places.append(example[2])
+        if not prompts:
+            raise ConfigError(
+                f"All {len(steps)} prompts of batch {index} have more than {self.encoder.max_prompt_tokens} tokens. Raise "
+                "model.prompt.max_prompt_tokens or lower model.prompt.pixels."
+            )
         rope = self.backbone.rope_index
         batch = ResponseBatch.collate(responses, self.backbone.pad_id)
         place = torch.zeros_like(batch.mask)
@@ -121,7 +127,8 @@ def shifted(step: Step, dx: int, dy: int) -> Step:
         moved = ImageChops.offset(image.convert("RGB"), dx, dy)
     buffer = io.BytesIO()
     moved.save(buffer, "BMP")  # only the encoder reads it: no time for compression
-    return replace(step, screenshot=buffer.getvalue(), future=tuple(_moved(s, by) for s in step.future))
+    boxes = tuple((x1 + by[0], y1 + by[1], x2 + by[0], y2 + by[1]) for x1, y1, x2, y2 in step.boxes)
+    return replace(step, screenshot=buffer.getvalue(), future=tuple(_moved(s, by) for s in step.future), boxes=boxes)
 
 
 def _moved(step: PlanStep, by: Point) -> PlanStep:
