@@ -55,5 +55,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except Tracer1Error as error:
-        sys.exit(f"record_miniwob: {error}")
+    except (Tracer1Error, KeyboardInterrupt) as error:
+        sys.exit(f"record_miniwob: {str(error) or 'stopped. Shards that were finished are whole and stay.'}")

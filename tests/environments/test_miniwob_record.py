@@ -1,7 +1,10 @@
 """The expert on real pages: what it records can be recorded again, whatever the number of workers, even after a crash."""
 
+from dataclasses import replace
+
 import psutil
 import pytest
+from screens import same_screen
 
 from tracer1.environments._miniwob.episode import HEIGHT, WIDTH
 from tracer1.environments._miniwob.record import Recorded, record
@@ -26,7 +29,7 @@ def jobs(tasks: list[str], *seeds: int) -> list:
 
 @pytest.fixture(scope="module")
 def recorded(browser_installed) -> list[Recorded]:
-    return list(record(jobs(VARIED, 1, 2), workers=4))
+    return list(record(jobs(VARIED, 2), workers=4))
 
 
 def test_only_episodes_with_reward_1_give_steps(recorded):
@@ -53,8 +56,13 @@ def check_box(step: Step) -> None:
 
 
 def test_one_worker_records_the_same(recorded):
-    again = list(record(jobs(VARIED, 1, 2), workers=1))
-    assert again == recorded
+    again = list(record(jobs(VARIED, 2), workers=1))
+    for first, second in zip(recorded, again, strict=True):
+        assert [replace(step, screenshot=None) for step in first.steps] == [
+            replace(step, screenshot=None) for step in second.steps
+        ]
+        for a, b in zip(first.steps, second.steps, strict=True):
+            assert same_screen(a.screenshot, b.screenshot), a.key
 
 
 def test_an_agent_that_repeats_the_actions_sees_the_same_and_is_rewarded(recorded, miniwob):
@@ -62,7 +70,7 @@ def test_an_agent_that_repeats_the_actions_sees_the_same_and_is_rewarded(recorde
         instruction, png = miniwob.reset(result.task, result.seed)
         assert instruction == result.steps[0].instruction
         for step in result.steps:
-            assert png == step.screenshot, step.key
+            assert same_screen(png, step.screenshot), step.key
             png, ended = miniwob.step(step.future[0].action)
         assert ended
         assert miniwob.score() == 1
