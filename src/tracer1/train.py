@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from tracer1.training.entry import launch, load_plugins, one_of, quiet_libraries
+from tracer1.training.entry import launch, load_plugins, quiet_libraries
 
 GROUPS = ("data", "model", "reward", "algorithm", "evaluation")
 
@@ -28,7 +28,6 @@ def main(cfg: DictConfig) -> None:
 
     began = time.monotonic()
     quiet_libraries()
-    one_of("recipe", cfg.recipe, ["grpo", "warmstart"])
     load_plugins(cfg.plugins)
     L.seed_everything(cfg.seed, workers=True, verbose=False)
     plain = OmegaConf.to_container(cfg, resolve=True)

@@ -1,0 +1,33 @@
+# Two commands: `make demo` runs the main job on what the repository ships, `make test` passes the tests.
+PYTHON ?= python3.11
+SEEDS ?= 1
+PIP = .venv/bin/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+
+.PHONY: help demo test lint clean
+help: ## show this
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv || python3 -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) torch==2.13.0
+	$(PIP) -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) -e '.[dev,browser]'
+	@touch $@
+
+demo: .venv/installed ## stage 1, stage 2 and an evaluation with the tiny planner, on a laptop's CPU (SEEDS="1 2 3" for more)
+	.venv/bin/python tools/demo.py --seeds $(SEEDS)
+
+test: .venv/installed-dev ## the tests
+	.venv/bin/python -m pytest
+
+lint: .venv/installed-dev ## ruff, as CI runs it
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+clean: ## remove the environment and what runs left (not outputs/)
+	rm -rf .venv build src/*.egg-info .pytest_cache .ruff_cache .hypothesis
