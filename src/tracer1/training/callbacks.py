@@ -2,20 +2,19 @@
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 import lightning as L
 import torch
 from torch.optim import Optimizer
 
-from tracer1.errors import TrainingDiverged
+from tracer1.errors import CheckpointError, TrainingDiverged
 from tracer1.models.policy import PolicyModule
 from tracer1.models.sft import SFTModule
 from tracer1.tracking.mlflow_logger import RunLogger
 from tracer1.tracking.tables import log_rollouts
 from tracer1.training.evaluation import Evaluator
-from tracer1.training.progress import ProgressReporter
+from tracer1.training.ranks import gathered
 
 log = logging.getLogger(__name__)
 
@@ -41,18 +40,20 @@ class RunPosition(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Every rank has its own place in the data: gathered, because only one rank writes."""
-        positions: list[Any] = [self.stream.position()]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            positions = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(positions, self.stream.position())
         run_id = self.logger.run_id if self.logger is not None else None
-        return {"positions": positions, "run_id": run_id}
+        return {"positions": gathered(self.stream.position()), "run_id": run_id}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from there."""
+        """Goes on from there. Raises CheckpointError for the position of another recipe's stream."""
         positions = state_dict["positions"]
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-        self.stream.restore(positions[rank % len(positions)])
+        try:
+            self.stream.restore(positions[rank % len(positions)])
+        except KeyError as error:
+            raise CheckpointError(
+                f"The checkpoint was written by another recipe (it holds no {error}). Start from its policy instead: "
+                "model.path=<its folder>/policy without ckpt_path."
+            ) from error
 
 
 class SkipNonFinite(L.Callback):
@@ -93,8 +94,8 @@ class SkipNonFinite(L.Callback):
 class RoundLog(L.Callback):
     """Logs the round's figures once, exact over all micro-batches and ranks."""
 
-    def __init__(self, stream: RoundStream, guard: SkipNonFinite, reporter: ProgressReporter) -> None:
-        self.stream, self.guard, self.reporter = stream, guard, reporter
+    def __init__(self, stream: RoundStream, guard: SkipNonFinite) -> None:
+        self.stream, self.guard = stream, guard
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: PolicyModule | SFTModule) -> None:
         """A Lightning epoch is a round."""
@@ -105,7 +106,6 @@ class RoundLog(L.Callback):
         done = trainer.current_epoch + 1
         if trainer.logger is not None:
             trainer.logger.log_metrics({**figures, "round": done}, step=trainer.global_step)
-        self.reporter.round_end(done, figures)
 
 
 class Validate(L.Callback):
@@ -139,31 +139,3 @@ class Validate(L.Callback):
             self.logger.log_metrics({**finite, "round": done}, step=trainer.global_step)
             if trainer.is_global_zero and rollouts:
                 log_rollouts(self.logger, rollouts[: self.table], done)
-
-
-class Export(L.Callback):
-    """Writes the trained policy as a Hugging Face folder when the run is over.
-
-    Args:
-        folder: Where it goes; written to a temporary name and renamed.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
-        """Only a run that came to its end exports."""
-        if not trainer.is_global_zero or trainer.interrupted:
-            return
-        temporary = self.folder.with_name(self.folder.name + ".tmp")
-        _remove(temporary)
-        pl_module.export(temporary)
-        _remove(self.folder)
-        temporary.rename(self.folder)
-
-
-def _remove(folder: Path) -> None:
-    if folder.is_dir():
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()

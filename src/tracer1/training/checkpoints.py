@@ -5,12 +5,14 @@ import logging
 import os
 import pickle
 import re
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import lightning as L
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from safetensors import SafetensorError
 
 from tracer1.errors import CheckpointError, DataError
 
@@ -18,6 +20,13 @@ log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"round-(\d+)\.ckpt")
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Exportable(Protocol):
+    """A module that writes its policy."""
+
+    def export(self, folder: Path) -> None:
+        """Writes a Hugging Face folder."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -37,24 +46,30 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
+            temporary.replace(target)
         except (OSError, RuntimeError) as error:
             temporary.unlink(missing_ok=True)
-            if not _is_full(error):
+            reason = cannot_write(error)
+            if reason is None:
                 raise
             raise DataError(
-                f"No space left to write the checkpoint {target}. Free some space and go on with ckpt_path=last: "
-                "earlier checkpoints are whole."
+                f"{reason} to write the checkpoint {target}. Free some space and go on with ckpt_path=last: earlier "
+                "checkpoints are whole."
             ) from error
-        temporary.replace(target)
 
 
-def _is_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that it was raised from, says that the disk is full (torch wraps it)."""
+def cannot_write(error: BaseException | None) -> str | None:
+    """Why a file could not be written, if it is the disk's fault; None for any other error.
+
+    torch wraps the disk's error into one of its own, safetensors gives only its text.
+    """
     while error is not None:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            return True
+        if (isinstance(error, OSError) and error.errno in _NO_ROOM) or "StorageFull" in str(error):
+            return "No space left"
+        if isinstance(error, OSError) and error.errno is not None:
+            return f"The disk gave an error ({error.strerror})"
         error = error.__cause__ or error.__context__
-    return False
+    return None
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -90,6 +105,14 @@ def find_checkpoint(wanted: str | None, folder: Path, overwrite: bool = False) -
     return Path(wanted)
 
 
+def how_to_go_on(folder: Path) -> str:
+    """One line for whoever stopped a run."""
+    existing = checkpoints(folder)
+    if not existing:
+        return "Stopped before the first checkpoint: run the same command to start again."
+    return f"Stopped. Go on from {existing[-1].stem} with the same command and ckpt_path=last."
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint's contents, its tensors mapped from the file.
 
@@ -97,10 +120,34 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         CheckpointError: the file is not a whole checkpoint.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=False, mmap=True)
+        saved = torch.load(path, map_location="cpu", weights_only=False, mmap=True)
     except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{path} is not a whole checkpoint ({str(error).splitlines()[0]}). Give an earlier one as ckpt_path."
+            f"{path} is not a whole checkpoint ({reason}). Give an earlier one as ckpt_path."
+        ) from error
+    if not (isinstance(saved, dict) and {"state_dict", "callbacks", "global_step"} <= saved.keys()):
+        raise CheckpointError(f"{path} is not a checkpoint of a training. Give one that `round-*.ckpt` names.")
+    return saved
+
+
+def write_policy(module: Exportable, folder: Path) -> None:
+    """Writes the trained policy as a Hugging Face folder, under a temporary name first.
+
+    Raises:
+        DataError: no space left.
+    """
+    temporary = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        module.export(temporary)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise DataError(
+            f"{cannot_write(error) or error} to write the policy {folder}. Free some space and run the same command with "
+            "ckpt_path=last: it only writes the policy."
         ) from error
 
 
@@ -123,8 +170,13 @@ class KeepCheckpoints(L.Callback):
             self.save(trainer, done)
 
     def save(self, trainer: L.Trainer, done: int) -> None:
-        """Writes the new one on all ranks, then deletes the old ones on one."""
-        trainer.save_checkpoint(self.folder / f"round-{done:06d}.ckpt")
+        """Writes the new one on all ranks, then deletes the old ones on one, and what a kill left half-written.
+
+        Later rounds than this one belong to a course that the run has left by going on from an earlier checkpoint.
+        """
+        newest = self.folder / f"round-{done:06d}.ckpt"
+        trainer.save_checkpoint(newest, weights_only=False)
         if trainer.is_global_zero:
-            for path in checkpoints(self.folder)[: -self.keep]:
+            course = [path for path in checkpoints(self.folder) if path <= newest]
+            for path in {*self.folder.glob("round-*.ckpt*")} - {*course[-self.keep :]}:
                 path.unlink()

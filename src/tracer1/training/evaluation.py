@@ -10,6 +10,7 @@ from tracer1.metrics import PlanMetrics
 from tracer1.models.policy import PolicyModule
 from tracer1.schema import Rollout, Step
 from tracer1.training.experience import RewardFunction, StageReporter, make_rollouts, rollout_seed, score
+from tracer1.training.ranks import agreed, summed
 
 
 @dataclass
@@ -37,6 +38,14 @@ class Evaluator:
 
     def run(self, policy: PolicyModule) -> tuple[dict[str, float], list[Rollout]]:
         """Metrics over all ranks under their names, and this rank's rollouts."""
+        rollouts = agreed(self._scored, policy)
+        metrics = PlanMetrics().to(policy.device)
+        for rollout in rollouts:
+            metrics.update(rollout.step, rollout.plan)
+        figures = {**metrics.compute(), "reward": self._mean_reward(rollouts, policy.device)}
+        return {f"val/{self.name}/{metric}": float(value) for metric, value in figures.items()}, rollouts
+
+    def _scored(self, policy: PolicyModule) -> list[Rollout]:
         rollouts: list[Rollout] = []
         with self.engine.serving(policy):
             for start in range(0, len(self.steps), self.chunk):
@@ -45,12 +54,7 @@ class Evaluator:
         if self.executor is not None:
             outcomes = self.executor.execute(rollouts)
             rollouts = [replace(r, outcome=outcome) for r, outcome in zip(rollouts, outcomes, strict=True)]
-        rollouts = score(rollouts, self.reward)
-        metrics = PlanMetrics().to(policy.device)
-        for rollout in rollouts:
-            metrics.update(rollout.step, rollout.plan)
-        figures = {**metrics.compute(), "reward": self._mean_reward(rollouts, policy.device)}
-        return {f"val/{self.name}/{metric}": float(value) for metric, value in figures.items()}, rollouts
+        return score(rollouts, self.reward)
 
     def _rollouts(self, policy: PolicyModule, steps: Sequence[Step]) -> list[Rollout]:
         encoded = [(step, prompt) for step in steps if (prompt := policy.encoder.encode(step)) is not None]
@@ -60,7 +64,5 @@ class Evaluator:
 
     @staticmethod
     def _mean_reward(rollouts: Sequence[Rollout], device: torch.device) -> float:
-        sums = torch.tensor([sum(r.reward for r in rollouts), len(rollouts)], dtype=torch.float64, device=device)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(sums)
-        return float(sums[0] / sums[1].clamp(min=1))
+        total, count = summed([sum(r.reward for r in rollouts), len(rollouts)], device)
+        return total / max(1.0, count)

@@ -11,7 +11,6 @@ from statistics import fmean
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from tracer1.algorithms.grpo import group_advantages
 from tracer1.data.stream import StepStream
@@ -22,6 +21,7 @@ from tracer1.models.policy import PolicyModule
 from tracer1.models.reference import ReferenceModule
 from tracer1.parsing import parse_plan
 from tracer1.schema import Prompt, Response, Rollout, Step
+from tracer1.training.ranks import agreed, summed
 
 RewardFunction = Callable[[Rollout], tuple[float, dict[str, float]]]
 StageReporter = Callable[..., None]  # (stage, done=, total=, **figures)
@@ -53,7 +53,7 @@ class RoundSize:
             ),
         ):
             if part < 1 or whole % part:
-                raise ConfigError(f"algorithm.{names}: {whole} is not divisible by {part}.")
+                raise ConfigError(f"algorithm.{names}: {whole} is not divisible by {part}. Give a multiple of it.")
 
     @property
     def prompts_per_rank(self) -> int:
@@ -123,8 +123,8 @@ class ExperienceStream:
         if self.executor is not None:
             rollouts = self._timed("executing", self._execute, rollouts)
         rollouts = self._timed("scoring", self._score, rollouts)
-        batches = self._timed("preparing", self._prepare, prompts, rollouts)
-        self._summarise(rollouts)
+        batches = self._count_tokens(self._timed("preparing", self._prepare, prompts, rollouts))
+        self._summarise(rollouts, batches)
         self.round += 1  # before the first update: a checkpoint is only ever taken between rounds
         self._begin_updates()
         for index, batch in enumerate(batches):
@@ -186,7 +186,7 @@ class ExperienceStream:
             batch.ref_logprobs = self.reference.to(device).logprobs(inputs, responses).cpu()
             batches.append(batch)
             self.report("scoring", done=stop, total=len(prompts))
-        return self._count_tokens(batches)
+        return batches
 
     def _collate(self, prompts: Sequence[Prompt], rollouts: Sequence[Rollout]) -> MicroBatch:
         backbone = self.policy.backbone
@@ -204,14 +204,11 @@ class ExperienceStream:
     def _count_tokens(self, batches: list[MicroBatch]) -> list[MicroBatch]:
         """Writes into every micro-batch how many response tokens its whole update has, over all ranks."""
         per_update = self.size.micro_batches_per_update
-        counts = torch.tensor(
-            [
-                sum(int(b.responses.mask.sum()) for b in batches[i : i + per_update])
-                for i in range(0, len(batches), per_update)
-            ],
-            device=self.policy.device,
-        )
-        counts = _summed(counts)
+        counts = [
+            sum(int(b.responses.mask.sum()) for b in batches[i : i + per_update])
+            for i in range(0, len(batches), per_update)
+        ]
+        counts = summed(counts, self.policy.device)
         for index, batch in enumerate(batches):
             batch.update_tokens = int(counts[index // per_update])
         return batches
@@ -221,11 +218,11 @@ class ExperienceStream:
     def _timed(self, stage: str, run: Callable[..., Any], *args: Any) -> Any:
         self.report(stage, done=0, total=None)
         begin = time.perf_counter()
-        result = run(*args)
+        result = agreed(run, *args)
         self.figures[f"time/{stage}_s"] = time.perf_counter() - begin
         return result
 
-    def _summarise(self, rollouts: Sequence[Rollout]) -> None:
+    def _summarise(self, rollouts: Sequence[Rollout], batches: Sequence[MicroBatch]) -> None:
         """The round's rollout figures, means over all ranks."""
         figures = {"reward/total": fmean(r.reward for r in rollouts)}
         for name in rollouts[0].terms:
@@ -235,11 +232,12 @@ class ExperienceStream:
         figures["rollout/response_length"] = fmean(lengths)
         figures["rollout/truncated"] = fmean(r.response.truncated for r in rollouts)
         figures["rollout/ties"] = float((groups == groups[:, :1]).all(1).float().mean())
-        totals = _summed(torch.tensor([*figures.values(), sum(lengths), self.dropped_prompts], dtype=torch.float64))
-        means = (totals[:-2] / self.size.world_size).tolist()
-        self.figures |= dict(zip(figures, means, strict=True))
-        self.figures["rollout/tokens_per_s"] = float(totals[-2]) / self.figures["time/generating_s"]
-        self.figures["data/dropped_prompts"] = float(totals[-1])
+        sums = [*figures.values(), logprob_difference(rollouts, batches), sum(lengths), self.dropped_prompts]
+        *totals, difference, tokens, dropped = summed(sums, self.policy.device)
+        self.figures |= {name: total / self.size.world_size for name, total in zip(figures, totals, strict=True)}
+        self.figures["rollout/logprob_error"] = difference / tokens
+        self.figures["rollout/tokens_per_s"] = tokens / self.figures["time/generating_s"]
+        self.figures["data/dropped_prompts"] = dropped
         self.figures["data/epoch"] = float(self.steps.epoch)
         self.report(
             "scoring",
@@ -275,6 +273,13 @@ def make_rollouts(steps: Sequence[Step], prompts: Sequence[Prompt], responses: S
     ]
 
 
+def logprob_difference(rollouts: Sequence[Rollout], batches: Sequence[MicroBatch]) -> float:
+    """The sum of |engine - trainer| over the log-probs of all sampled tokens."""
+    engine = torch.tensor([logprob for r in rollouts for logprob in r.response.logprobs], dtype=torch.float64)
+    trainer = torch.cat([b.old_logprobs[b.responses.mask.bool()] for b in batches])
+    return float((engine - trainer).abs().sum())
+
+
 def score(rollouts: Sequence[Rollout], reward: RewardFunction) -> list[Rollout]:
     """Fills in the reward and its terms."""
     scored = []
@@ -282,10 +287,3 @@ def score(rollouts: Sequence[Rollout], reward: RewardFunction) -> list[Rollout]:
         total, terms = reward(rollout)
         scored.append(replace(rollout, reward=total, terms=terms))
     return scored
-
-
-def _summed(values: torch.Tensor) -> torch.Tensor:
-    """The sum over all ranks."""
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(values)
-    return values

@@ -3,10 +3,13 @@
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from tracer1.data.datamodule import StepDataModule
 from tracer1.errors import ConfigError
@@ -18,14 +21,23 @@ from tracer1.registry import Registry, nearest
 from tracer1.rewards import build_reward
 from tracer1.schema import Step
 from tracer1.tracking.mlflow_logger import RunLogger
-from tracer1.training.callbacks import Export, RoundLog, RoundStream, RunPosition, SkipNonFinite, Validate
-from tracer1.training.checkpoints import AtomicCheckpointIO, KeepCheckpoints, find_checkpoint, read_checkpoint
+from tracer1.training.callbacks import RoundLog, RoundStream, RunPosition, SkipNonFinite, Validate
+from tracer1.training.checkpoints import (
+    AtomicCheckpointIO,
+    KeepCheckpoints,
+    find_checkpoint,
+    how_to_go_on,
+    read_checkpoint,
+    write_policy,
+)
 from tracer1.training.evaluation import Evaluator
 from tracer1.training.experience import ExperienceStream, RoundSize
 from tracer1.training.progress import RoundProgress
+from tracer1.training.ranks import end_others
 from tracer1.training.warmstart import ExampleBatches, Recipe, WarmstartStream
 
 Group = Mapping[str, Any]  # one group of the config, as plain values
+_HOW_IT_STARTS = ("ckpt_path", "overwrite")  # not what the run is made of: going on changes nothing
 _SIZES = ("prompts_per_round", "prompts_per_update", "group_size", "groups_per_micro_batch")
 
 
@@ -89,17 +101,18 @@ def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], rou
     Returns:
         The folder of the exported policy.
     """
-    start = find_checkpoint(run.ckpt_path, run.output_dir, run.overwrite)
+    start, ranks = _begin(run)
     model, algorithm = groups["model"], groups["algorithm"]
     scored = {**parts, "reward": build_reward(groups["reward"]["terms"])}
-    progress, ranks = RoundProgress(), run.trainer(max_epochs=0, logger=False, callbacks=[])
-    steps = StepDataModule(**groups["data"])
+    size = RoundSize(*(algorithm[name] for name in _SIZES), world_size=ranks.world_size)
+    progress, steps = RoundProgress(), StepDataModule(**groups["data"])
+    training_steps = steps.train_stream(ranks.global_rank, ranks.world_size)
     policy = make_policy(model, algorithm, run.optimizer)
     stream = ExperienceStream(
-        steps.train_stream(ranks.global_rank, ranks.world_size),
+        training_steps,
         policy,
         ReferenceModule(model["reference"], model["dtype"], model["attention"]),
-        size=RoundSize(*(algorithm[name] for name in _SIZES), world_size=ranks.world_size),
+        size=size,
         sampling=Sampling(**algorithm["sampling"]),
         seed=run.seed,
         report=progress.reporter.stage,
@@ -112,9 +125,16 @@ def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], rou
     trainer = _trainer(
         run, stream, progress, rounds, (evaluator, groups["evaluation"]), algorithm["max_skipped_updates"]
     )
-    trainer.accumulate_grad_batches = stream.size.micro_batches_per_update
+    trainer.accumulate_grad_batches = size.micro_batches_per_update
     _fit(run, trainer, policy, stream, start)
     return run.output_dir / "policy"
+
+
+def _begin(run: Run) -> tuple[Path | None, L.Trainer]:
+    """The checkpoint to go on from, and a trainer that knows this process's rank. Settings that cannot work fail here, early."""
+    _checked(run.optimizer, "optimizer", [torch.nn.Parameter(torch.zeros(1))])
+    trainer = _checked(run.trainer, "trainer", max_epochs=0, logger=False, callbacks=[])
+    return find_checkpoint(run.ckpt_path, run.output_dir, run.overwrite), trainer
 
 
 def make_evaluator(steps: list[Step], evaluation: Group, scored: Mapping[str, Any], seed: int) -> Evaluator:
@@ -132,26 +152,56 @@ def _trainer(
         progress,
         guard,
         RunPosition(stream, run.logger),
-        RoundLog(stream, guard, progress.reporter),
+        RoundLog(stream, guard),
         Validate(evaluator, settings["every"], settings["table"], run.logger),
-        Export(run.output_dir / "policy"),
         KeepCheckpoints(run.output_dir, run.checkpoint_every, run.checkpoint_keep),
     ]
-    return run.trainer(
-        max_epochs=rounds, callbacks=callbacks, plugins=[AtomicCheckpointIO()], logger=run.logger or False
+    return _checked(
+        run.trainer,
+        "trainer",
+        max_epochs=rounds,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        logger=run.logger or False,
     )
 
 
+def _checked(make: Callable[..., Any], group: str, *args: Any, **kwargs: Any) -> Any:
+    """What a library's class makes of a group's settings; what it does not like becomes a ConfigError."""
+    try:
+        return make(*args, **kwargs)
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"{group} cannot be made from these settings: {error}") from error
+
+
 def _fit(run: Run, trainer: L.Trainer, module: L.LightningModule, stream: RoundStream, start: Path | None) -> None:
-    """Trains from the checkpoint `start`, or from the beginning, into one MLflow run."""
+    """Trains from the checkpoint `start`, or from the beginning, into one MLflow run, and writes the policy.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, with a line that says how to go on.
+    """
+    saved = read_checkpoint(start) if start is not None else None
+    if saved is not None:
+        module.backbone.check_architecture(saved.get("architecture"))  # before anything is logged
     if run.logger is not None:
-        if start is not None:
-            saved = read_checkpoint(start)
+        if saved is not None:
             position = saved["callbacks"].get(RunPosition.__qualname__, {})
-            run.logger.resume(position.get("run_id"), step=saved["global_step"])
-        run.logger.log_hyperparams(run.config)
+            run.logger.resume(
+                position.get("run_id"), step=saved["global_step"] + 1
+            )  # its own figures were logged before it
+        run.logger.log_hyperparams({name: value for name, value in run.config.items() if name not in _HOW_IT_STARTS})
         run.logger.start()
-    trainer.fit(module, train_dataloaders=stream, ckpt_path=start and str(start), weights_only=False)
+    try:
+        trainer.fit(module, train_dataloaders=stream, ckpt_path=start and str(start), weights_only=False)
+    except BaseException as error:
+        end_others(trainer)
+        if isinstance(error, SystemExit) and isinstance(
+            error.__context__, KeyboardInterrupt
+        ):  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt(how_to_go_on(run.output_dir)) from None
+        raise
+    if trainer.is_global_zero:
+        write_policy(module, run.output_dir / "policy")
 
 
 def warmstart(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], settings: Group) -> Path:
@@ -167,7 +217,8 @@ def warmstart(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]
     Returns:
         The folder of the exported policy.
     """
-    start = find_checkpoint(run.ckpt_path, run.output_dir, run.overwrite)
+    start, ranks = _begin(run)
+    share = ranks.global_rank, ranks.world_size
     model = groups["model"]
     module = SFTModule(
         model["path"],
@@ -179,11 +230,13 @@ def warmstart(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]
     )
     steps = StepDataModule(**groups["data"])
     recipe = Recipe(settings["plan_cut"], settings["shift"], run.seed)
-    batches = ExampleBatches(steps.train_stream, module.encoder, module.backbone, recipe, settings["batch_size"])
+    batches = ExampleBatches(
+        partial(steps.train_stream, *share), module.encoder, module.backbone, recipe, settings["batch_size"]
+    )
     stream = WarmstartStream(batches, settings["updates_per_round"], settings["workers"])
     progress = RoundProgress()
     scored = {**parts, "reward": build_reward(groups["reward"]["terms"])}
-    evaluator = make_evaluator(steps.val_steps(), groups["evaluation"], scored, run.seed)
+    evaluator = make_evaluator(steps.val_steps(*share), groups["evaluation"], scored, run.seed)
     evaluator.report = progress.reporter.stage
     rounds = settings["updates"] // settings["updates_per_round"]
     trainer = _trainer(
