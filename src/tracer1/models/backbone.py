@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForCondi
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from tracer1.errors import CheckpointError, ConfigError
+from tracer1.models.attention import register as register_attention
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -71,7 +72,7 @@ def load_backbone(path: str, dtype: str = "float32", attention: str = "sdpa") ->
     Args:
         path: e.g. `Qwen/Qwen3-VL-8B-Thinking`, `outputs/stage1_gui/policy`, `demo/tiny_planner`.
         dtype: `float32`, `bfloat16` or `float64`.
-        attention: `sdpa`, `eager` or `flash_attention_2`.
+        attention: `sdpa_grouped` (ours, see `attention.py`), `sdpa`, `eager` or `flash_attention_2`.
 
     Raises:
         ConfigError: no model there, a damaged one, or one of another architecture.
@@ -79,6 +80,7 @@ def load_backbone(path: str, dtype: str = "float32", attention: str = "sdpa") ->
     if dtype not in _DTYPES:
         raise ConfigError(f"model.dtype={dtype!r} is not known; choose one of {', '.join(_DTYPES)}.")
     _check_folder(path)
+    register_attention()
     try:
         model, report = Qwen3VLForConditionalGeneration.from_pretrained(
             path, dtype=_DTYPES[dtype], attn_implementation=attention, output_loading_info=True
