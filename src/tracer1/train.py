@@ -20,6 +20,7 @@ def main(cfg: DictConfig) -> None:
     """Reads the config, builds the parts, runs the recipe, prints the summary."""
     import lightning as L  # only now: a mistake in the config is answered before torch is loaded
     from hydra.utils import instantiate
+    from lightning.pytorch.utilities import rank_zero_only
 
     from tracer1.engines import ENGINES
     from tracer1.executors import EXECUTORS
@@ -49,7 +50,7 @@ def main(cfg: DictConfig) -> None:
         recipes.warmstart(run, groups=groups, parts=parts, settings=plain["warmstart"])
     else:
         recipes.grpo(run, groups=groups, parts=parts, rounds=cfg.rounds)
-    report(run.output_dir, time.monotonic() - began, plain["logger"]["tracking_uri"])
+    rank_zero_only(report)(run.output_dir, time.monotonic() - began, plain["logger"]["tracking_uri"])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tracer1.engines import ENGINES
+from tracer1.errors import EngineError
 from tracer1.interfaces import Sampling
 from tracer1.schema import Prompt, Response
 
@@ -116,8 +117,16 @@ def draw(logits: Tensor, uniform: Tensor, sampling: Sampling) -> tuple[Tensor, T
 
     Returns:
         Token ids (N,) and their log-probs (N,) under the whole distribution at temperature 1, before top-p.
+
+    Raises:
+        EngineError: logits that are not finite.
     """
     full = logits.log_softmax(-1)
+    if not full.amax(-1).isfinite().all():
+        raise EngineError(
+            "The policy's logits are not finite: its weights have diverged. Lower optimizer.lr, and go on from a checkpoint "
+            "before that or start anew."
+        )
     if sampling.temperature == 0:
         tokens = logits.argmax(-1)
         return tokens, full.gather(-1, tokens[:, None])[:, 0]
