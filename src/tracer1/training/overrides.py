@@ -58,11 +58,11 @@ def check_overrides(config_name: str, overrides: list[str]) -> dict[str, Any]:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             try:
                 config = compose(config_name, overrides)
+            except MissingConfigException as error:
+                raise ConfigError(_unknown_choice(error)) from error
             except ConfigCompositionException as error:
                 raise ConfigError(_unknown(config_name, overrides, str(error))) from error
             return check_composed(config, compose(config_name))
-    except MissingConfigException as error:
-        raise ConfigError(_unknown_choice(error)) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"The config cannot be read: {str(error).splitlines()[0]}") from error
     finally:
