@@ -102,6 +102,28 @@ def test_the_loss_is_the_token_mean_worked_out_in_numpy(update):
     assert loss == pytest.approx(total / sum(map(len, responses)), rel=1e-12)
 
 
+def slope(advantage: float, ratio: float, d: float) -> float:
+    """What one token's log-prob is pulled by: -A rho where the ratio is free, and kl_coef (1 - e^d) always."""
+    free = ratio < 1.3 if advantage >= 0 else 0.8 < ratio < 3.0
+    return (-advantage * ratio if free else 0.0) + 0.01 * (1 - math.exp(d))
+
+
+def test_the_gradient_is_each_tokens_slope_worked_out_in_numpy(update):
+    policy, prompts, responses = update
+    (batch,) = micro_batches(policy, prompts, responses, 1)
+    got = update_gradient(policy, [batch])
+    logprobs, _ = response_logprobs(policy.model, batch.prompts, batch.responses)
+    slopes = torch.zeros_like(logprobs)
+    for row, response in enumerate(responses):
+        for at in range(len(response)):
+            now = logprobs[row, at].item()
+            ratio, d = math.exp(now - float(batch.old_logprobs[row, at])), float(batch.ref_logprobs[row, at]) - now
+            slopes[row, at] = slope(float(batch.advantages[row]), ratio, d) / sum(map(len, responses))
+    (logprobs * slopes).sum().backward()
+    for name, parameter in policy.named_parameters():
+        assert_close(got[name], parameter.grad, rtol=1e-10, atol=1e-14, msg=lambda t, n=name: f"{n}: {t}")
+
+
 def test_on_policy_the_ratio_is_one_and_nothing_is_clipped(tiny_folder: Path, prompts, some_responses):
     policy = build(tiny_folder, "float32")
     batch = collate(policy, [prompts["seen"]], some_responses([4, 2]))

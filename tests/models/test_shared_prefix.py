@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.testing import assert_close
 from transformers import Qwen3VLForConditionalGeneration
 
-from tracer1.models import shared_prefix
+from tracer1.models import attention, shared_prefix
 from tracer1.models.backbone import Backbone
 from tracer1.models.batch import PromptBatch, ResponseBatch
 from tracer1.models.shared_prefix import extend, next_logits, prefill, response_logprobs
 from tracer1.schema import Prompt
 
+attention.register()
 Prompts = dict[str, Prompt]
 Responses = Callable[..., list[list[int]]]
 
@@ -74,8 +75,12 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("attention", ["sdpa", attention.NAME])
 @pytest.mark.parametrize("case", CASES)
-def test_equal_to_the_dense_path_in_float64(tiny64: Backbone, prompts: Prompts, some_responses: Responses, case: str):
+def test_equal_to_the_dense_path_in_float64(
+    tiny64: Backbone, prompts: Prompts, some_responses: Responses, case, attention
+):
+    tiny64.model.set_attn_implementation(attention)
     names, lengths = CASES[case]
     shared, got, dense, expected = both_paths(tiny64, [prompts[n] for n in names], some_responses(lengths))
     for ours, theirs in zip(shared, dense, strict=True):
@@ -210,7 +215,9 @@ def test_reading_token_by_token_equals_reading_at_once(own_tiny: Backbone, promp
         state = prefill(model, batch, 3)
         for at in range(2):
             extend(model, state, torch.tensor([[r[at]] for r in responses]), torch.ones(3, 1))
+        before = next_logits(model, state)
         state.select(torch.tensor([2, 0]))
+        assert torch.equal(next_logits(model, state), before[[2, 0]])
         for at in range(2, 4):
             extend(model, state, torch.tensor([[responses[2][at]], [responses[0][at]]]), torch.ones(2, 1))
         got = next_logits(model, state)

@@ -30,7 +30,7 @@ def grouped_attention(
     stacked = query.reshape(rows, heads // groups, groups * length, width)
     mask = attention_mask.repeat(1, 1, groups, 1) if length > 1 else attention_mask
     out = scaled_dot_product_attention(stacked, key, value, attn_mask=mask, scale=kwargs.get("scaling"))
-    return out.view(rows, heads, length, width).transpose(1, 2).contiguous(), None
+    return out.reshape(rows, heads, length, width).transpose(1, 2).contiguous(), None
 
 
 def register() -> None:
