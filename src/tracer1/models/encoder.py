@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from PIL import Image
 
+from tracer1.errors import DataError
 from tracer1.models.backbone import Backbone
 from tracer1.prompts import to_messages
 from tracer1.schema import Prompt, Step
@@ -38,13 +39,23 @@ class PromptEncoder:
             self.processor.size = {"shortest_edge": pixels[0], "longest_edge": pixels[1]}
 
     def encode(self, step: Step) -> Prompt | None:
-        """The prompt of a step, or None when it has more than `max_prompt_tokens` tokens."""
+        """The prompt of a step, or None when it has more than `max_prompt_tokens` tokens.
+
+        Raises:
+            DataError: a screenshot that does not decode, or that the image processor refuses.
+        """
         messages = to_messages(step, self.horizon, self.style)
         text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         token_ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         tensors: dict[str, torch.Tensor] = {}
         if step.screenshot is not None:
-            tensors = self._patches(step.screenshot)
+            try:
+                tensors = self._patches(step.screenshot)
+            except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises, and the processor for extreme shapes
+                raise DataError(
+                    f"Step {step.key!r}: its screenshot does not decode ({error}). Find more of them with "
+                    "tools/check_shards.py; data.verify_images=true tells while loading."
+                ) from error
             merged = int(tensors["image_grid_thw"].prod()) // self.processor.merge_size**2
             at = token_ids.index(self.image_token)
             token_ids[at : at + 1] = [self.image_token] * merged
