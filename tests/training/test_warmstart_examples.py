@@ -2,6 +2,8 @@
 
 import io
 import itertools
+import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 
@@ -16,7 +18,7 @@ from tracer1.models.encoder import PromptEncoder
 from tracer1.models.sft import SFTBatch
 from tracer1.parsing import parse_plan
 from tracer1.schema import Plan, Step
-from tracer1.training.warmstart import ExampleBatches, Recipe, WarmstartStream, shifted
+from tracer1.training.warmstart import ExampleBatches, Recipe, WarmstartStream, cut_length, shifted
 
 MakeStep = Callable[..., Step]
 CENTRE = (48 / 96 * 1000, 28 / 64 * 1000)  # of the square that `draw_screen` draws at (40, 20)..(55, 35)
@@ -153,7 +155,7 @@ def test_an_uncut_plan_is_the_experts(tiny: Backbone, batches):
 
 
 def test_a_cut_plan_keeps_its_first_steps(tiny: Backbone, batches):
-    examples = batches(Recipe(plan_cut=1.0), size=11)
+    examples = batches(Recipe(plan_cut=0.5), size=11)
     steps, lengths = list(itertools.islice(examples.stream(), 11)), []
     for plan, step in zip(plans(tiny, examples.make(steps, 0)), steps, strict=True):
         kept = len(plan.steps)
@@ -184,3 +186,14 @@ def test_a_prompt_that_is_too_long_is_left_out(tiny: Backbone, batches, make_ste
     assert len(examples.make([long, short, long], 0).responses.mask) == 1
     with pytest.raises(ConfigError, match=rf"All 2 prompts of batch 7 have more than {limit} tokens\. Raise"):
         examples.make([long, long], 7)
+
+
+def test_a_plan_ends_after_each_step_with_the_same_chance():
+    # chance 1/2 over plans of 3: 1 stays in 1/2 of the cases, 2 in 1/4, 3 in the rest
+    rng = random.Random(0)
+    counts = Counter(cut_length(3, 0.5, rng) for _ in range(4000))
+    assert counts[1] / 4000 == pytest.approx(0.5, abs=0.03)
+    assert counts[2] / 4000 == pytest.approx(0.25, abs=0.03)
+    assert counts[3] / 4000 == pytest.approx(0.25, abs=0.03)
+    assert cut_length(3, 0.0, rng) == 3
+    assert cut_length(3, 1.0, rng) == 1

@@ -27,7 +27,7 @@ _PLACES = re.compile(r'"(?:end_)?point": \[([^\]]*\])')
 class Recipe:
     """How a step becomes a training example."""
 
-    plan_cut: float = 0.0  # share of plans that are cut after a random number of steps: leaves anticipation to GRPO
+    plan_cut: float = 0.0  # chance that a plan ends after each of its steps: leaves it to GRPO to look ahead
     shift: int = 0  # screenshots and places move together by up to so many pixels, so that places are looked for
     seed: int = 0
 
@@ -98,9 +98,7 @@ class ExampleBatches(IterableDataset):
         if self.recipe.shift and step.screenshot is not None:
             limit = self.recipe.shift
             step = shifted(step, rng.randint(-limit, limit), rng.randint(-limit, limit))
-        future = step.future
-        if rng.random() < self.recipe.plan_cut:
-            future = future[: rng.randint(1, len(future))]
+        future = step.future[: cut_length(len(step.future), self.recipe.plan_cut, rng)]
         prompt = self.encoder.encode(step)
         if prompt is None:
             return None
@@ -111,6 +109,11 @@ class ExampleBatches(IterableDataset):
         spans = [match.span(1) for match in _PLACES.finditer(text)]
         end = self.backbone.tokenizer.eos_token_id
         return prompt, [*encoded["input_ids"], end], [*place_mask(encoded["offset_mapping"], spans), 0.0]
+
+
+def cut_length(length: int, chance: float, rng: random.Random) -> int:
+    """How many of a plan's steps stay when it ends after each with this chance; the first always stays."""
+    return next((kept for kept in range(1, length) if rng.random() < chance), length)
 
 
 def shifted(step: Step, dx: int, dy: int) -> Step:
