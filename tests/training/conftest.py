@@ -63,7 +63,7 @@ def program(
     mains = {"train": tracer1.train.main, "eval": tracer1.eval.main}
     root, lightning = logging.getLogger(), logging.getLogger("lightning")
     before = root.handlers[:], root.level, lightning.handlers[:]
-    monkeypatch.setattr(os, "environ", os.environ.copy())
+    environment = os.environ.copy()
     folder = os.getcwd()
 
     def run(name: str, arguments: Sequence[str]) -> Finished:
@@ -77,6 +77,8 @@ def program(
 
     with warnings.catch_warnings():
         yield run
+    os.environ.clear()
+    os.environ.update(environment)
     HydraConfig.instance().cfg = None
     root.handlers[:], root.level, lightning.handlers[:] = before
     assert os.getcwd() == folder

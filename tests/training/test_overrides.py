@@ -64,7 +64,7 @@ def test_configs_in_a_folder_of_ones_own(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "argv", ["train.py", "--config-dir", str(tmp_path), "+experiment=mine", outputs])
     check_command_line("train")
     mine.write_text("# @package _global_\nround: 3\n")
-    with pytest.raises(ConfigError, match="no setting 'round'. Did you mean 'rounds'"):
+    with pytest.raises(ConfigError, match=r"no setting 'round'. Did you mean 'rounds'"):
         check_command_line("train")
 
 
@@ -79,7 +79,7 @@ def test_other_uses_of_hydra_are_left_alone(arguments: list[str], monkeypatch: p
 def test_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(sys, "argv", ["train.py", f"paths.outputs={tmp_path}/file"])
-    with pytest.raises(ConfigError, match="cannot be made: Not a directory. Choose another paths.outputs"):
+    with pytest.raises(ConfigError, match=r"cannot be made: Not a directory. Choose another paths.outputs"):
         check_command_line("train")
 
 

@@ -21,6 +21,7 @@ from tracer1.schema import DONE, NOT_DONE, Action, PlanStep, Rollout, Step
 
 ROOT = Path(__file__).resolve().parents[2]
 ROUND_STEPS = 4  # prompts of a round; an epoch has 6 steps, so it ends in the middle of round 2
+PATIENCE_S = 900  # with a process; pytest-timeout is stricter
 
 
 @REWARDS.register("letters")
@@ -138,7 +139,7 @@ def environment() -> dict[str, str]:
 def train_apart(overrides: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """A training in a process of its own, to its end."""
     return subprocess.run(
-        command(overrides), env=environment(), capture_output=True, text=True, timeout=240, check=False
+        command(overrides), env=environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
 
 
@@ -147,9 +148,9 @@ def stop_when(overrides: Sequence[str], ready: Callable[[], bool], signum: int) 
     process = subprocess.Popen(
         command(overrides), env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + PATIENCE_S
     while not ready() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signum)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=PATIENCE_S)
     return process.returncode, stderr

@@ -1,0 +1,148 @@
+"""One of two gloo ranks: `toy_ranks.py FOLDER PLANNER` does what `test_ranks.py` asserts about, and writes `FOLDER/rank<r>.pt`."""
+
+import math
+import os
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from toy_run import toy_trajectory
+
+from tracer1.errors import DataError
+from tracer1.models.batch import MicroBatch, PromptBatch, ResponseBatch
+from tracer1.models.policy import PolicyModule
+from tracer1.training.callbacks import RunPosition, SkipNonFinite
+from tracer1.training.ranks import agreed, gathered, summed
+
+GROUPS, GROUP_SIZE = 4, 3
+
+
+def make_policy(planner: Path) -> PolicyModule:
+    prompt = {"horizon": 2, "style": "brief"}
+    return PolicyModule(str(planner), prompt=prompt, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
+
+
+def micro_batches(policy: PolicyModule, per_batch: int, share: tuple[int, int]) -> list[MicroBatch]:
+    """This rank's micro-batches of one update of four groups, with responses of very unequal length."""
+    rank, ranks = share
+    chance, pad = random.Random(5), policy.backbone.pad_id
+    steps = [step for name in ("a", "b") for step in toy_trajectory(name, 2, ord(name))]
+    responses = [
+        [chance.randrange(20, 300) for _ in range(chance.choice((1, 4, 17)))] for _ in range(GROUPS * GROUP_SIZE)
+    ]
+    advantages = [chance.gauss(0, 1) for _ in responses]
+    noise = [[chance.gauss(0, 0.3) for _ in range(17)] for _ in responses]
+    batches = []
+    for start in range(0, GROUPS, per_batch):
+        groups, rows = slice(start, start + per_batch), slice(start * GROUP_SIZE, (start + per_batch) * GROUP_SIZE)
+        prompts = PromptBatch.collate(
+            [policy.encoder.encode(s) for s in steps[groups]], pad, policy.backbone.rope_index
+        )
+        batch = ResponseBatch.collate(responses[rows], pad)
+        now = policy.logprobs(prompts, batch)
+        moved = now + torch.tensor(noise[rows])[:, : now.shape[1]]
+        total, parts = sum(map(len, responses)), GROUPS // per_batch
+        batches.append(MicroBatch(prompts, batch, torch.tensor(advantages[rows]), moved, now, total, parts))
+    return batches[rank::ranks]
+
+
+class KeepGradients(L.Callback):
+    """The gradients of the last update, as the optimizer sees them."""
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: object) -> None:
+        self.gradients = {name: p.grad.clone() for name, p in pl_module.named_parameters() if p.grad is not None}
+
+
+def fit(
+    module: L.LightningModule, batches: list[Any], callbacks: list[L.Callback], ranks: int = 1, **settings: Any
+) -> None:
+    trainer = L.Trainer(
+        accelerator="cpu",
+        devices=ranks,
+        strategy="ddp" if ranks > 1 else "auto",
+        max_epochs=1,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **settings,
+    )
+    trainer.fit(module, torch.utils.data.DataLoader(batches, batch_size=None))
+
+
+def update_gradients(planner: Path, per_batch: int, share: tuple[int, int] = (0, 1)) -> dict[str, Tensor]:
+    """What one update's gradients are when its four groups come in micro-batches of `per_batch` on so many ranks."""
+    policy, keeper = make_policy(planner), KeepGradients()
+    batches = micro_batches(policy, per_batch, share)
+    fit(policy, batches, [keeper], share[1], accumulate_grad_batches=len(batches))
+    return keeper.gradients
+
+
+class Line(L.LightningModule):
+    """y = w x under AdamW; keeps its weights after each update."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = torch.nn.Parameter(torch.ones(3))
+        self.seen: list[Tensor] = []
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        return (self.w * batch).square().sum()
+
+    def on_train_batch_end(self, *_: object) -> None:
+        self.seen.append(self.w.detach().clone())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), lr=0.1)
+
+
+class Place:
+    """A stream that stands where its rank says."""
+
+    def __init__(self, rank: int) -> None:
+        self.place = rank
+
+    def position(self) -> dict[str, int]:
+        return {"place": self.place}
+
+    def restore(self, position: dict[str, int]) -> None:
+        self.place = position["place"]
+
+
+def draw(rank: int) -> str:
+    if rank == 1:
+        raise DataError("the shard of rank 1 is cut off")
+    return "steps"
+
+
+def main(folder: Path, planner: Path) -> None:
+    rank = int(os.environ["LOCAL_RANK"])
+    torch.set_num_threads(1)
+    line, guard = Line(), SkipNonFinite(3)
+    values = [1.0, 2.0 + rank, math.nan if rank == 1 else 2.0, 0.5]  # only rank 1 has the bad one
+    fit(line, [torch.full((3,), value) for value in values], [guard], ranks=2)
+    found: dict[str, Any] = {"seen": line.seen, "skipped": guard.skipped}
+    found["gradients"] = {per_batch: update_gradients(planner, per_batch, (rank, 2)) for per_batch in (1, 2)}
+    stream = Place(10 + rank)
+    found["positions"] = RunPosition(stream, None).state_dict()
+    stream.place = 0
+    RunPosition(stream, None).load_state_dict(found["positions"])
+    found["restored"] = stream.place
+    found["summed"] = summed([1.0, rank], torch.device("cpu"))
+    found["gathered"] = gathered({"rank": rank})
+    try:
+        agreed(draw, rank)
+    except DataError as error:
+        found["error"] = str(error)
+    found["agreed"] = agreed(lambda: rank)
+    torch.save(found, folder / f"rank{rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
