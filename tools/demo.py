@@ -17,7 +17,9 @@ def main() -> None:
     """Reads the arguments; the work is in `tracer1.training.demo`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="one pass for each (default: 1)")
-    parser.add_argument("--out", type=Path, default=Path("outputs/demo"), help="folder of the runs (default: outputs/demo)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("outputs/demo"), help="folder of the runs (default: outputs/demo)"
+    )
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides for every command")
     arguments = parser.parse_args()
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
 """Makes a tiny planner with random weights: Qwen3-VL's classes, a small configuration, a tokenizer trained on plans.
 
-    python tools/make_tiny_planner.py --out outputs/tiny_random
-    python src/tracer1/train.py +experiment=warmstart            # teaches it
-    python tools/make_tiny_planner.py --from outputs/warmstart/policy --out demo/tiny_planner   # halves it for shipping
+python tools/make_tiny_planner.py --out outputs/tiny_random
+python src/tracer1/train.py +experiment=warmstart            # teaches it
+python tools/make_tiny_planner.py --from outputs/warmstart/policy --out demo/tiny_planner   # halves it for shipping
 """
 
 import argparse
@@ -18,7 +18,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the new planner")
     parser.add_argument("--from", dest="taught", type=Path, help="a taught planner to write in bfloat16 instead")
-    parser.add_argument("--shards", default="demo/shards/miniwob-train-*.tar.gz", help="what the tokenizer is trained on")
+    parser.add_argument(
+        "--shards", default="demo/shards/miniwob-train-*.tar.gz", help="what the tokenizer is trained on"
+    )
     parser.add_argument("--horizon", type=int, default=4, help="steps of a plan (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="of the weights (default: 0)")
     arguments = parser.parse_args()

@@ -3,7 +3,9 @@
 import os
 import sys
 
-if __name__ == "__main__":  # Python puts this file's folder on the path, where our names shadow libraries; put src/ there
+if (
+    __name__ == "__main__"
+):  # Python puts this file's folder on the path, where our names shadow libraries; put src/ there
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 import json
@@ -37,7 +39,9 @@ def main(cfg: DictConfig) -> None:
         "reward": build_reward(plain["reward"]["terms"]),
     }
     steps = StepDataModule(**plain["data"]).val_steps()
-    policy = PolicyModule(model["path"], prompt=model["prompt"], optimizer=None, dtype=model["dtype"], attention=model["attention"])
+    policy = PolicyModule(
+        model["path"], prompt=model["prompt"], optimizer=None, dtype=model["dtype"], attention=model["attention"]
+    )
     evaluator = recipes.make_evaluator(steps, plain["evaluation"], parts, cfg.seed)
     evaluator.report = reporter.stage
     reporter.start(None)

@@ -16,7 +16,9 @@ Messages = list[dict[str, Any]]  # [{"role": ..., "content": [{"type": "image"} 
 
 _EXAMPLE = format_plan(
     [
-        PlanStep(Action("click", "click the search box", point=(512, 133)), screenshot_abstraction="page with a search box"),
+        PlanStep(
+            Action("click", "click the search box", point=(512, 133)), screenshot_abstraction="page with a search box"
+        ),
         PlanStep(Action("type", "type the query", content="weather\n"), "done", "search box with the cursor in it"),
     ],
     thought="The search box is at the top.",
@@ -43,7 +45,9 @@ def history_lines(step: Step) -> list[str]:
     """The last steps as text, oldest first: number, action, instruction and what was seen."""
     first = step.index - len(step.history) + 1
     return [
-        _plain(f"Step {first + i}: {past.action.action_type}: {past.action.step_instruction} ({past.screenshot_abstraction})")
+        _plain(
+            f"Step {first + i}: {past.action.action_type}: {past.action.step_instruction} ({past.screenshot_abstraction})"
+        )
         for i, past in enumerate(step.history)
         if past.action is not None
     ]

@@ -4,7 +4,9 @@ import os
 import sys
 import time
 
-if __name__ == "__main__":  # Python puts this file's folder on the path, where our names shadow libraries; put src/ there
+if (
+    __name__ == "__main__"
+):  # Python puts this file's folder on the path, where our names shadow libraries; put src/ there
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 from pathlib import Path

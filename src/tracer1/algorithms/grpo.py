@@ -17,7 +17,9 @@ def group_advantages(rewards: Tensor, group_size: int, eps: float = 1e-6) -> Ten
         ValueError: a group of one (its unbiased std does not exist), or N not a multiple of the group.
     """
     if group_size < 2 or rewards.numel() % group_size:
-        raise ValueError(f"Expected groups of at least 2 rewards, got {rewards.numel()} rewards in groups of {group_size}.")
+        raise ValueError(
+            f"Expected groups of at least 2 rewards, got {rewards.numel()} rewards in groups of {group_size}."
+        )
     groups = rewards.view(-1, group_size)
     centred = groups - groups.mean(1, keepdim=True)
     # a mean of equal floats can be off by one bit, which dividing by eps would turn into a gradient
@@ -25,7 +27,9 @@ def group_advantages(rewards: Tensor, group_size: int, eps: float = 1e-6) -> Ten
     return torch.where(tied, torch.zeros_like(centred), centred / (groups.std(1, keepdim=True) + eps)).flatten()
 
 
-def clipped_surrogate(logprobs: Tensor, old: Tensor, advantages: Tensor, low: float, high: float, dual: float) -> Tensor:
+def clipped_surrogate(
+    logprobs: Tensor, old: Tensor, advantages: Tensor, low: float, high: float, dual: float
+) -> Tensor:
     """(N, R) log-probs now and when sampled, (N,) advantages -> (N, R) loss, not yet masked.
 
     Clips the ratio to [1 - low, 1 + high] (DAPO, arXiv:2503.14476) and bounds the loss of bad tokens by `dual` > 1 times

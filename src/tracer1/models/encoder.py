@@ -51,7 +51,11 @@ class PromptEncoder:
         if step.screenshot is not None:
             try:
                 tensors = self._patches(step.screenshot)
-            except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises, and the processor for extreme shapes
+            except (
+                OSError,
+                SyntaxError,
+                ValueError,
+            ) as error:  # what Pillow raises, and the processor for extreme shapes
                 raise DataError(
                     f"Step {step.key!r}: its screenshot does not decode ({error}). Find more of them with "
                     "tools/check_shards.py; data.verify_images=true tells while loading."

@@ -70,7 +70,10 @@ def show(scores: Sequence[Scores], outputs: Path) -> None:
     console = Console()
     console.print(table)
     console.print(f"Runs, checkpoints and policies: {outputs}", soft_wrap=True)
-    console.print("Curves and tables with screenshots:  .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db", soft_wrap=True)
+    console.print(
+        "Curves and tables with screenshots:  .venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db",
+        soft_wrap=True,
+    )
 
 
 def _cell(values: Sequence[float]) -> str:
