@@ -79,7 +79,7 @@ def test_other_ranks_leave_the_word_to_rank_0(run, capsys: pytest.CaptureFixture
 
 
 def test_a_sweep_is_checked_run_by_run(run, capsys: pytest.CaptureFixture[str]):
-    assert run(lambda cfg: None, "-m", "rounds=0,1") == 2
+    assert run(lambda cfg: None, "rounds=0,1", "-m") == 2
     assert "rounds=0 cannot work" in capsys.readouterr().err
 
 

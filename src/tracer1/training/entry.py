@@ -54,7 +54,7 @@ def launch(main: Callable[[DictConfig], None], config_name: str) -> None:
         fail(str(error))
     except KeyboardInterrupt as stop:
         if _rank() == 0:
-            sys.stderr.write(f"{stop or 'Stopped.'}\n")
+            sys.stderr.write(f"{str(stop) or 'Stopped.'}\n")
         sys.exit(INTERRUPTED)
 
 
