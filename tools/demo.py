@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=Path("outputs/demo"), help="folder of the runs (default: outputs/demo)"
     )
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides for every command")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides for the trainings")
     arguments = parser.parse_args()
 
     from tracer1.errors import Tracer1Error

@@ -31,13 +31,13 @@ def run_seed(seed: int, outputs: Path, extra: Sequence[str] = ()) -> Scores:
     Args:
         seed: Of order and sampling.
         outputs: Folder of this seed's runs.
-        extra: Overrides for all commands.
+        extra: Overrides for the trainings.
     """
-    common = [f"seed={seed}", f"paths.outputs={outputs}", *extra]
+    common = [f"seed={seed}", f"paths.outputs={outputs}"]
     for stage in ("demo_stage1", "demo_stage2"):
         if not (outputs / stage / "policy").is_dir():
             resume = ["ckpt_path=last"] if checkpoints(outputs / stage) else []
-            _call("train.py", [f"+experiment={stage}", *common, *resume])
+            _call("train.py", [f"+experiment={stage}", *common, *extra, *resume])
     policies = ("demo/tiny_planner", f"{outputs}/demo_stage1/policy", f"{outputs}/demo_stage2/policy")
     return {column: _evaluate(path, column, common, outputs) for column, path in zip(COLUMNS, policies, strict=True)}
 
