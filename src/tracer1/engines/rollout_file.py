@@ -1,8 +1,8 @@
 """The file of a round's rollouts: what a run writes with `rollout.dump=DIR`, and what `engine=recorded` answers from.
 
 One file per round and rank, `DIR/round-000001-rank0.jsonl.gz` (rounds count from 1), gzipped UTF-8, one JSON object per
-response and line, in the order in which they were sampled: the n responses of one prompt are adjacent. The fields are those
-of `RolloutRecord`. Numbers are written with all their digits, and the same rollouts give the same bytes.
+response and line: the n responses of one prompt are adjacent, and groups that dynamic sampling dropped come last. The fields
+are those of `RolloutRecord`. Numbers are written with all their digits, and the same rollouts give the same bytes.
 
 A response is found again by its `seed`: 63 bits made of the run's seed, the round, the step's key and i, so no two responses
 of a run share one. Validation is not in these files: replay with `data.val_limit=0`.
