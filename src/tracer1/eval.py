@@ -23,6 +23,7 @@ def main(cfg: DictConfig) -> None:
     from tracer1.data.datamodule import StepDataModule
     from tracer1.engines import ENGINES
     from tracer1.executors import EXECUTORS
+    from tracer1.models.options import ModelOptions
     from tracer1.models.policy import PolicyModule
     from tracer1.rewards import build_reward
     from tracer1.training import recipes
@@ -39,9 +40,7 @@ def main(cfg: DictConfig) -> None:
         "reward": build_reward(plain["reward"]["terms"]),
     }
     steps = StepDataModule(**plain["data"]).val_steps()
-    policy = PolicyModule(
-        model["path"], prompt=model["prompt"], optimizer=None, dtype=model["dtype"], attention=model["attention"]
-    )
+    policy = PolicyModule(model["path"], prompt=model["prompt"], optimizer=None, options=ModelOptions.of(model))
     evaluator = recipes.make_evaluator(steps, plain["evaluation"], parts, cfg.seed)
     evaluator.report = reporter.stage
     reporter.start(None)

@@ -52,11 +52,11 @@ def test_only_empty_responses_are_one_column_of_padding():
 def test_a_micro_batch_moves_as_a_whole():
     prompts = PromptBatch.collate([Prompt("a", (1, 2), {})], PAD, plain_rope)
     values = torch.zeros(2, 3)
-    batch = MicroBatch(prompts, ResponseBatch.collate([[1], [2]], PAD), torch.zeros(2), values, values, 2, 1)
+    batch = MicroBatch(prompts, ResponseBatch.collate([[1], [2]], PAD), torch.zeros(2), values, None, values, 2.0, 1)
     moved = batch.to("meta")  # the device that every machine has, and that no tensor is on by itself
     parts = [moved, moved.prompts, moved.responses]
     tensors = [v for part in parts for f in fields(part) if isinstance(v := getattr(part, f.name), torch.Tensor)]
-    assert len(tensors) == 3 + 4 + 2
+    assert len(tensors) == 3 + 5 + 2
     assert all(tensor.device.type == "meta" for tensor in tensors)
-    assert (moved.update_tokens, moved.parts, moved.prompts.pixel_values) == (2, 1, None)
+    assert (moved.denominator, moved.parts, moved.ref_logprobs, moved.prompts.pixel_values) == (2, 1, None, None)
     assert batch.advantages.device.type == "cpu"

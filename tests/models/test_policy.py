@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,20 +14,21 @@ from torch.testing import assert_close
 from tracer1.errors import CheckpointError
 from tracer1.models.batch import MicroBatch, PromptBatch, ResponseBatch
 from tracer1.models.encoder import PromptEncoder
+from tracer1.models.options import ModelOptions
 from tracer1.models.policy import PolicyModule
-from tracer1.models.reference import ReferenceModule
+from tracer1.models.reference import ReferenceModule, make_reference
 from tracer1.models.shared_prefix import response_logprobs
 from tracer1.schema import Prompt
 
 GROUPS, SIZE = 10, 3
 
 
-def build(folder: Path, dtype: str = "float64") -> PolicyModule:
+def build(folder: Path, dtype: str = "float64", **options: Any) -> PolicyModule:
     return PolicyModule(
         str(folder),
         prompt={"horizon": 5, "style": "brief"},
         optimizer=lambda p: torch.optim.SGD(p, lr=0.1),
-        dtype=dtype,
+        options=ModelOptions(dtype=dtype, **options),
     )
 
 
@@ -54,7 +56,7 @@ def micro_batches(
             ref[i, : noise.shape[1]] = logprobs[i, : noise.shape[1]] + torch.from_numpy(noise[1])
         advantages = torch.tensor([math.sin(row + 1) for row in rows], dtype=torch.float64)
         tokens = sum(map(len, responses))
-        batches.append(MicroBatch(*batch, advantages, old, ref, update_tokens=tokens, parts=count))
+        batches.append(MicroBatch(*batch, advantages, old, ref, old, tokens, count))
     return batches
 
 
@@ -131,7 +133,7 @@ def test_on_policy_the_ratio_is_one_and_nothing_is_clipped(tiny_folder: Path, pr
     lp, _ = response_logprobs(policy.model, *batch)
     assert (lp == old).all()  # bit for bit: the same packing
     policy.trainer = SimpleNamespace(strategy=SimpleNamespace(reduce=lambda value, reduce_op: value))
-    loss = policy.training_step(MicroBatch(*batch, torch.tensor([1.0, -1.0]), old, old, update_tokens=6, parts=1), 0)
+    loss = policy.training_step(MicroBatch(*batch, torch.tensor([1.0, -1.0]), old, old, old, 6.0, 1), 0)
     assert loss.item() == pytest.approx(-(4 - 2) / 6)  # 4 tokens at -1, 2 at +1, no KL
     figures = policy.pop_figures()
     assert (figures["policy/clip_fraction"], figures["policy/kl"]) == (0.0, 0.0)
@@ -190,3 +192,72 @@ def test_the_reference_is_frozen_and_stays_in_evaluation_mode(tiny_folder: Path,
     assert_close(
         reference.logprobs(*batch), policy.logprobs(*batch), atol=0, rtol=0
     )  # it is the policy as the stage began
+
+
+def test_without_an_old_pass_the_update_is_the_same_bit_for_bit(tiny_folder: Path, prompts, some_responses):
+    policy = build(tiny_folder, "float32")
+    policy.trainer = SimpleNamespace(strategy=SimpleNamespace(reduce=lambda value, reduce_op: value))
+    batch = collate(policy, [prompts["seen"], prompts["wide"]], some_responses([4, 2, 7, 1]))
+    old, advantages = policy.logprobs(*batch), torch.tensor([1.0, -1.0, 0.3, -0.3])
+    ref, engine = old + 0.1, old + 0.25 * batch[1].mask
+    recomputed = update_gradient(policy, [MicroBatch(*batch, advantages, old, ref, engine, 14.0, 1)])
+    assert "rollout/logprob_error" not in policy.pop_figures()  # the loop has compared them already
+    skipped = update_gradient(policy, [MicroBatch(*batch, advantages, None, ref, engine, 14.0, 1)])
+    assert all(torch.equal(skipped[name], gradient) for name, gradient in recomputed.items())
+    assert policy.pop_figures()["rollout/logprob_error"] == pytest.approx(0.25)
+
+
+def test_gradient_checkpointing_changes_no_gradient(update, tiny_folder: Path):
+    policy, prompts, responses = update
+    (batch,) = micro_batches(policy, prompts, responses, 1)
+    plain = update_gradient(policy, [batch])
+    saving, calls = build(tiny_folder, gradient_checkpointing=True), []
+    saving.logprobs(batch.prompts, batch.responses)  # checks the shared prefix, which is not to be counted
+    saving.model.model.language_model.layers[0].register_forward_pre_hook(lambda *_: calls.append(1))
+    checkpointed = update_gradient(saving, [batch])
+    assert len(calls) == 2  # the forward pass, and again in the backward pass
+    for name, gradient in plain.items():
+        assert_close(checkpointed[name], gradient, rtol=1e-12, atol=1e-15, msg=lambda t, n=name: f"{n}: {t}")
+
+
+def test_a_frozen_tower_sees_each_picture_once(update, tiny_folder: Path):
+    policy, prompts, responses = update
+    (batch,) = micro_batches(policy, prompts, responses, 1)
+    plain = update_gradient(policy, [batch])
+    frozen = build(tiny_folder, freeze_vision_tower=True)
+    reference = make_reference(frozen, str(tiny_folder))
+    seen = []
+    for module in (frozen, reference):
+        module.model.model.visual.register_forward_hook(lambda *_: seen.append(1))
+    batch.prompts = frozen.prepared(batch.prompts)
+    old = frozen.logprobs(batch.prompts, batch.responses)
+    assert_close(reference.logprobs(batch.prompts, batch.responses), old, atol=0, rtol=0)
+    gradients = update_gradient(frozen, [batch])
+    assert len(seen) == 1
+    for name, gradient in plain.items():
+        if ".visual." in name:
+            assert gradients[name] is None
+        else:
+            assert_close(gradients[name], gradient, rtol=1e-12, atol=1e-15, msg=lambda t, n=name: f"{n}: {t}")
+
+
+def test_a_reference_with_another_tower_looks_for_itself(tiny_folder: Path, tmp_path: Path, prompts, some_responses):
+    policy = build(tiny_folder, "float32", freeze_vision_tower=True)
+    with torch.no_grad():
+        policy.model.model.visual.merger.linear_fc2.weight.mul_(2)
+    policy.export(tmp_path / "other")
+    reference = make_reference(policy, str(tiny_folder))
+    batch = collate(policy, [prompts["wide"]], some_responses([4, 2]))
+    expected = reference.logprobs(*batch)
+    assert torch.equal(reference.logprobs(policy.prepared(batch[0]), batch[1]), expected)
+    assert not torch.equal(policy.logprobs(*batch), expected)
+
+
+def test_an_offloaded_reference_waits_in_main_memory(tiny_folder: Path):
+    for offload, path in ((True, ["there", "cpu"]), (False, ["there"])):
+        reference = make_reference(build(tiny_folder, "float32", reference_offload=offload), str(tiny_folder))
+        devices = []
+        reference.to = devices.append
+        with reference.awake("there"):
+            assert devices == ["there"]
+        assert devices == path

@@ -8,13 +8,13 @@ from torch import Tensor
 from torch.testing import assert_close
 from transformers import Qwen3VLForConditionalGeneration
 
-from tracer1.models import attention, shared_prefix
+from tracer1.models import head
 from tracer1.models.backbone import Backbone
 from tracer1.models.batch import PromptBatch, ResponseBatch
-from tracer1.models.shared_prefix import extend, next_logits, prefill, response_logprobs
+from tracer1.models.prefix_cache import extend, next_logits, prefill
+from tracer1.models.shared_prefix import response_logprobs
 from tracer1.schema import Prompt
 
-attention.register()
 Prompts = dict[str, Prompt]
 Responses = Callable[..., list[list[int]]]
 
@@ -75,12 +75,8 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("attention", ["sdpa", attention.NAME])
 @pytest.mark.parametrize("case", CASES)
-def test_equal_to_the_dense_path_in_float64(
-    tiny64: Backbone, prompts: Prompts, some_responses: Responses, case, attention
-):
-    tiny64.model.set_attn_implementation(attention)
+def test_equal_to_the_dense_path_in_float64(tiny64: Backbone, prompts: Prompts, some_responses: Responses, case):
     names, lengths = CASES[case]
     shared, got, dense, expected = both_paths(tiny64, [prompts[n] for n in names], some_responses(lengths))
     for ours, theirs in zip(shared, dense, strict=True):
@@ -183,9 +179,9 @@ def test_a_prompt_and_its_picture_are_encoded_once(own_tiny: Backbone, prompts: 
     batch = collate(own_tiny, [prompts["seen"], prompts["wide"]], some_responses([3] * 10))
     with torch.no_grad():
         response_logprobs(own_tiny.model, *batch)
-    width = max(len(prompts[n].token_ids) for n in ("seen", "wide"))
     assert patches == [sum(len(prompts[n].tensors["pixel_values"]) for n in ("seen", "wide"))]
-    assert [tuple(shape) for shape in columns] == [(2, width), (10, 2)]  # the last token needs no forward
+    tokens = sum(len(prompts[n].token_ids) for n in ("seen", "wide"))
+    assert [tuple(shape) for shape in columns] == [(1, tokens + 10 * 2)]  # no padding; the last token needs no forward
 
 
 def test_blocks_of_logits_change_nothing(
@@ -193,7 +189,7 @@ def test_blocks_of_logits_change_nothing(
 ):
     batch = collate(tiny64, [prompts["seen"]], some_responses([5, 3]))
     lp, entropy = response_logprobs(tiny64.model, *batch, entropy=True)
-    monkeypatch.setattr(shared_prefix, "_LOGIT_ROWS", 3)
+    monkeypatch.setattr(head, "LOGITS_AT_A_TIME", 3 * tiny64.model.lm_head.out_features)
     lp_blocks, entropy_blocks = response_logprobs(tiny64.model, *batch, entropy=True)
     assert_close(lp_blocks, lp, atol=1e-12, rtol=0)
     assert_close(entropy_blocks, entropy, atol=1e-12, rtol=0)

@@ -1,7 +1,6 @@
-"""Attention without copies of keys and values: the query heads that share a key head are laid along the query axis.
+"""Attention through PyTorch, without copies of keys and values for each query head, and for packed groups.
 
-transformers repeats keys and values for every query head before it calls PyTorch when there is a mask; while sampling, that
-copy costs more than the attention. It knows nothing of models: transformers calls it by name.
+transformers calls it by name and passes a `layout` through where tokens are packed (`packing.py`); it knows nothing of models.
 """
 
 from typing import Any
@@ -13,16 +12,28 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-NAME = "sdpa_grouped"
+from tracer1.models.packing import Layout
+
+NAME = "grouped"
 
 
 def grouped_attention(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    layout: Layout | None = None,
+    **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """(N, heads, L, D) queries over (N, key heads, S, D) keys and values -> (N, L, heads, D).
 
-    Exact: each query row attends by itself, so rows of different heads may stand beside each other.
+    With a mask, the query heads that share a key head are laid along the query axis: transformers would repeat keys and values,
+    which costs more than the attention while sampling. Exact: each query row attends by itself.
     """
+    if layout is not None:
+        return packed_attention(query, key, value, layout, kwargs.get("scaling")), None
     rows, heads, length, width = query.shape
     groups = heads // key.shape[1]
     if attention_mask is None or groups == 1:  # PyTorch's own causal path needs the heads apart
@@ -33,7 +44,39 @@ def grouped_attention(
     return out.reshape(rows, heads, length, width).transpose(1, 2).contiguous(), None
 
 
+def packed_attention(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scale: float | None) -> Tensor:
+    """Attention over one packed row: prompts to themselves, each response to its prompt and to itself, all causal.
+
+    Args:
+        query: (1, heads, L, D).
+        key: (1, key heads, L, D); `value` likewise.
+        layout: Where prompts and responses lie.
+        scale: Of the scores; None = 1/sqrt(D).
+
+    Returns:
+        (1, L, heads, D).
+    """
+    (q_prompt, q_response), (k_prompt, k_response), (v_prompt, v_response) = (
+        layout.spread(x.transpose(1, 2)[0]) for x in (query, key, value)
+    )
+    # padding is on the right, so causal attention never looks at it
+    prompt = scaled_dot_product_attention(q_prompt, k_prompt, v_prompt, is_causal=True, scale=scale, enable_gqa=True)
+    if not q_response.shape[2]:  # responses of one token each: nothing reads them
+        return layout.gather(prompt, q_response)[None]
+    keys, values = layout.after_prompt(k_prompt, k_response), layout.after_prompt(v_prompt, v_response)
+    q_response = layout.side_by_side(q_response)
+    mask = layout.mask(query.dtype)
+    response = scaled_dot_product_attention(q_response, keys, values, attn_mask=mask, scale=scale, enable_gqa=True)
+    return layout.gather(prompt, layout.apart(response))[None]
+
+
 def register() -> None:
     """Makes the name known to transformers; safe to call twice."""
     AttentionInterface.register(NAME, grouped_attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
+
+
+def kinds(vision: str = "sdpa") -> dict[str, str]:
+    """What transformers takes as `attn_implementation`: ours for text, which every path relies on."""
+    register()
+    return {"text_config": NAME, "vision_config": vision}

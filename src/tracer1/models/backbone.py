@@ -11,7 +11,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, Qwen3VLForCondi
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from tracer1.errors import CheckpointError, ConfigError
-from tracer1.models.attention import register as register_attention
+from tracer1.models import attention as grouped
+from tracer1.models.adapters import lora_rank, plain_model
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -47,7 +48,7 @@ class Backbone:
         text, vision = self.model.config.text_config, self.model.config.vision_config
         return (
             f"{self.model.config.model_type}: text {text.num_hidden_layers} x {text.hidden_size}, "
-            f"vision {vision.depth} x {vision.hidden_size}, vocabulary {text.vocab_size}"
+            f"vision {vision.depth} x {vision.hidden_size}, vocabulary {text.vocab_size}{lora_rank(self.model)}"
         )
 
     def check_architecture(self, found: str | None) -> None:
@@ -61,7 +62,7 @@ class Backbone:
     def save(self, folder: Path) -> None:
         """Writes a Hugging Face folder that transformers and vLLM load."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.model.save_pretrained(folder)
+        plain_model(self.model).save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
         self.image_processor.save_pretrained(folder)
 
@@ -72,7 +73,7 @@ def load_backbone(path: str, dtype: str = "float32", attention: str = "sdpa") ->
     Args:
         path: e.g. `Qwen/Qwen3-VL-8B-Thinking`, `outputs/stage1_gui/policy`, `demo/tiny_planner`.
         dtype: `float32`, `bfloat16` or `float64`.
-        attention: `sdpa_grouped` (ours, see `attention.py`), `sdpa`, `eager` or `flash_attention_2`.
+        attention: Of the vision tower: `sdpa`, `eager` or `flash_attention_2`. Text always attends by `attention.py`.
 
     Raises:
         ConfigError: no model there, a damaged one, or one of another architecture.
@@ -80,10 +81,9 @@ def load_backbone(path: str, dtype: str = "float32", attention: str = "sdpa") ->
     if dtype not in _DTYPES:
         raise ConfigError(f"model.dtype={dtype!r} is not known; choose one of {', '.join(_DTYPES)}.")
     _check_folder(path)
-    register_attention()
     try:
         model, report = Qwen3VLForConditionalGeneration.from_pretrained(
-            path, dtype=_DTYPES[dtype], attn_implementation=attention, output_loading_info=True
+            path, dtype=_DTYPES[dtype], attn_implementation=grouped.kinds(attention), output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(path)
         processor = Qwen2VLImageProcessorPil.from_pretrained(path)

@@ -20,8 +20,20 @@ class _OnDevice:
         moved = {}
         for field in fields(self):
             value = getattr(self, field.name)
-            moved[field.name] = value.to(device, **kwargs) if isinstance(value, (Tensor, _OnDevice)) else value
+            if isinstance(value, (Tensor, _OnDevice)):
+                value = value.to(device, **kwargs)
+            elif isinstance(value, tuple):
+                value = tuple(part.to(device, **kwargs) for part in value)
+            moved[field.name] = value
         return replace(self, **moved)
+
+
+@dataclass
+class PictureFeatures(_OnDevice):
+    """What the vision tower made of all pictures of a batch, in order."""
+
+    embeds: Tensor  # (image tokens, H)
+    deepstack: tuple[Tensor, ...]  # one (image tokens, H) for each of the first text layers
 
 
 @dataclass
@@ -34,6 +46,8 @@ class PromptBatch(_OnDevice):
     next_position: Tensor  # (B,) the position of the first response token, on all three axes
     pixel_values: Tensor | None  # (patches, D) of all images in order
     image_grid_thw: Tensor | None  # (images, 3) patches along time, height, width
+    pictures: Tensor  # (B,) how many pictures each prompt has
+    features: PictureFeatures | None = None  # made ahead, when the vision tower is frozen
 
     @classmethod
     def collate(cls, prompts: Sequence[Prompt], pad_id: int, rope_index: RopeIndex) -> "PromptBatch":
@@ -47,8 +61,29 @@ class PromptBatch(_OnDevice):
         images = [p.tensors for p in prompts if "pixel_values" in p.tensors]
         pixels = torch.cat([t["pixel_values"] for t in images]) if images else None
         grids = torch.cat([t["image_grid_thw"] for t in images]) if images else None
+        pictures = torch.tensor([len(p.tensors.get("image_grid_thw", ())) for p in prompts])
         positions, deltas = rope_index(ids, mask, grids)
-        return cls(ids, mask, positions, mask.sum(1) + deltas[:, 0], pixels, grids)
+        return cls(ids, mask, positions, mask.sum(1) + deltas[:, 0], pixels, grids, pictures)
+
+    def first(self, image_token: int) -> "PromptBatch":
+        """The first prompt alone."""
+        count, pixels, grids, features = int(self.pictures[0]), None, None, self.features
+        if count:
+            grids = self.image_grid_thw[:count]
+            pixels = self.pixel_values[: int(grids.prod(1).sum())]
+        if features is not None:
+            tokens = int(((self.input_ids[0] == image_token) & self.attention_mask[0].bool()).sum())
+            features = PictureFeatures(features.embeds[:tokens], tuple(level[:tokens] for level in features.deepstack))
+        return PromptBatch(
+            self.input_ids[:1],
+            self.attention_mask[:1],
+            self.position_ids[:, :1],
+            self.next_position[:1],
+            pixels,
+            grids,
+            self.pictures[:1],
+            features,
+        )
 
 
 @dataclass
@@ -77,7 +112,8 @@ class MicroBatch(_OnDevice):
     prompts: PromptBatch
     responses: ResponseBatch
     advantages: Tensor  # (N,)
-    old_logprobs: Tensor  # (N, R) when sampled, recomputed by the policy in this very packing
-    ref_logprobs: Tensor  # (N, R) under the frozen reference
-    update_tokens: int  # response tokens of the whole update, over all micro-batches and ranks
+    old_logprobs: Tensor | None  # (N, R) when sampled; None: this is the first update, the policy is what sampled
+    ref_logprobs: Tensor | None  # (N, R) under the frozen reference; None: no KL term
+    engine_logprobs: Tensor | None  # (N, R) as the engine gave them; None: compared with the policy's already, or moved on from
+    denominator: float  # what the summed loss of the whole update is divided by, over all micro-batches and ranks
     parts: int  # micro-batches x ranks of the update

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from tracer1.models.backbone import Backbone
 from tracer1.models.batch import PromptBatch
-from tracer1.models.shared_prefix import Prefix, extend, next_logits, prefill
+from tracer1.models.prefix_cache import Prefix, extend, next_logits, prefill
 from tracer1.schema import Prompt
 
 

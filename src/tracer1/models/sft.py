@@ -3,20 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from tracer1.models.backbone import load_backbone
 from tracer1.models.batch import PromptBatch, ResponseBatch, _OnDevice
-from tracer1.models.encoder import PromptEncoder
-from tracer1.models.policy import OptimizerFactory
-from tracer1.models.sampler import PolicySampler
-from tracer1.models.shared_prefix import response_logprobs
+from tracer1.models.options import ModelOptions
+from tracer1.models.planner import OptimizerFactory, PlannerModule
 
 
 @dataclass
@@ -28,7 +23,7 @@ class SFTBatch(_OnDevice):
     place: Tensor  # (B, R) 1 for tokens that write a place on the screen
 
 
-class SFTModule(L.LightningModule):
+class SFTModule(PlannerModule):
     """Next-token prediction on expert plans; tokens that write a place can weigh more.
 
     The digits of a place are a few of a plan's many tokens, and the format drowns them unless they weigh more.
@@ -40,7 +35,7 @@ class SFTModule(L.LightningModule):
         place_weight: Weight of place tokens; all others weigh 1.
         warmup: Updates until the full learning rate.
         decay: Share of the run's end over which the learning rate falls to zero (cosine); 0 keeps it constant.
-        dtype, attention: See `load_backbone`.
+        options: How the model is held and tuned.
     """
 
     def __init__(
@@ -52,19 +47,15 @@ class SFTModule(L.LightningModule):
         place_weight: float = 1.0,
         warmup: int = 100,
         decay: float = 0.5,
-        dtype: str = "float32",
-        attention: str = "sdpa",
+        options: ModelOptions | None = None,
     ) -> None:
-        super().__init__()
-        self.backbone = load_backbone(path, dtype, attention)
-        self.model = self.backbone.model.train()
-        self.encoder = PromptEncoder(self.backbone, **prompt)
-        self.make_optimizer, self.place_weight, self.warmup, self.decay = optimizer, place_weight, warmup, decay
+        super().__init__(path, prompt=prompt, optimizer=optimizer, options=options)
+        self.place_weight, self.warmup, self.decay = place_weight, warmup, decay
         self._sums: Tensor | None = None
 
     def training_step(self, batch: SFTBatch, batch_idx: int) -> Tensor:
         """The weighted mean of the tokens' negative log-likelihood, in nats."""
-        logprobs, _ = response_logprobs(self.model, batch.prompts, batch.responses)
+        logprobs, _ = self.forward_groups(self.model, batch.prompts, batch.responses)
         mask, place = batch.responses.mask, batch.place
         weights = mask * (1 + (self.place_weight - 1) * place)
         loss = -(logprobs * weights).sum() / weights.sum()
@@ -78,28 +69,12 @@ class SFTModule(L.LightningModule):
         sums, self._sums = self.trainer.strategy.reduce(self._sums, reduce_op="sum").tolist(), None
         return {"sft/loss": sums[0] / sums[1], "sft/place_loss": sums[2] / max(1.0, sums[3])}
 
-    def sampler(self) -> PolicySampler:
-        """What the embedded engine samples with."""
-        return PolicySampler(self.backbone)
-
     def configure_optimizers(self) -> dict[str, Any]:
         """Linear warm-up, then constant, then cosine to zero."""
-        optimizer = self.make_optimizer(p for p in self.parameters() if p.requires_grad)
+        optimizer = super().configure_optimizers()
         total = self.trainer.estimated_stepping_batches
         schedule = LambdaLR(optimizer, lambda update: warmup_constant_decay(update, total, self.warmup, self.decay))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Notes which architecture this is."""
-        checkpoint["architecture"] = self.backbone.architecture
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses a checkpoint of another model."""
-        self.backbone.check_architecture(checkpoint.get("architecture"))
-
-    def export(self, folder: Path) -> None:
-        """Writes a Hugging Face folder with the current weights."""
-        self.backbone.save(folder)
 
 
 def warmup_constant_decay(update: int, total: int, warmup: int, decay: float) -> float:

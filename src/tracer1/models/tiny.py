@@ -11,6 +11,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from tracer1.models.attention import kinds
 from tracer1.models.backbone import Backbone
 
 # Qwen's control tokens, in Qwen's order; the think tags are ordinary added tokens there too
@@ -121,6 +122,7 @@ def make_tiny_planner(texts: Iterable[str], seed: int = 0, pixels: tuple[int, in
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = Qwen3VLForConditionalGeneration(tiny_config(tokenizer))
+    model.set_attn_implementation(kinds())
     end = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=end[1])
     processor = Qwen2VLImageProcessorPil(

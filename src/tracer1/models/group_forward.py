@@ -1,0 +1,77 @@
+"""Which path computes a group's log-probs: the shared prefix, checked on first use, or the plain one.
+
+It knows nothing of losses. Both paths give the same figures; only their cost differs.
+"""
+
+import logging
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from transformers import Qwen3VLForConditionalGeneration
+
+from tracer1.models.batch import PromptBatch, ResponseBatch
+from tracer1.models.dense import dense_logprobs
+from tracer1.models.shared_prefix import response_logprobs
+
+log = logging.getLogger(__name__)
+
+# Mean |difference| of log-probs in nats above which the shared prefix is not trusted. Rounding alone: float32 1e-6, bfloat16 0.01.
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.02}
+
+
+@dataclass
+class GroupForward:
+    """Computes log-probs of whole groups.
+
+    Args:
+        shared: False takes the plain path always.
+        min_prefix: Prompts of fewer tokens (in the mean of a micro-batch) take the plain path: sharing them saves nothing.
+        top_p: See `head.token_scores`.
+    """
+
+    shared: bool = True
+    min_prefix: int = 0
+    top_p: float | None = None
+    _trusted: bool | None = field(default=None, repr=False)  # None: not checked yet
+
+    def __call__(
+        self,
+        model: Qwen3VLForConditionalGeneration,
+        prompts: PromptBatch,
+        responses: ResponseBatch,
+        entropy: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Log-probs (N, R) of response tokens and, if asked for, entropies (N, R); 0 at padding."""
+        path = response_logprobs if self._shares(model, prompts, responses) else dense_logprobs
+        return path(model, prompts, responses, entropy, self.top_p)
+
+    def _shares(self, model: Qwen3VLForConditionalGeneration, prompts: PromptBatch, responses: ResponseBatch) -> bool:
+        if not self.shared or int(prompts.attention_mask.sum()) < self.min_prefix * len(prompts.attention_mask):
+            return False
+        if self._trusted is None:
+            self._trusted = self._check(model, prompts, responses)
+        return self._trusted
+
+    def _check(self, model: Qwen3VLForConditionalGeneration, prompts: PromptBatch, responses: ResponseBatch) -> bool:
+        """Compares both paths on the first group that this process sees."""
+        groups = len(prompts.input_ids)
+        first = ResponseBatch(*(part[: len(part) // groups] for part in (responses.input_ids, responses.mask)))
+        alone = prompts.first(model.config.image_token_id)
+        with torch.no_grad():
+            shared, _ = response_logprobs(model, alone, first)
+            dense, _ = dense_logprobs(model, alone, first)
+        tokens = max(1.0, float(first.mask.sum()))
+        difference = float((shared - dense).abs().sum()) / tokens
+        allowed = TOLERANCE[next(model.parameters()).dtype]
+        if difference <= allowed:  # not a number is not trusted either
+            return True
+        log.warning(
+            "The shared prefix is off: on one group its log-probs differ from the plain path's by %.2g nats in the mean "
+            "(allowed: %.2g), %.2g at most. Training goes on by the plain path, more slowly; model.shared_prefix=false "
+            "silences this.",
+            difference,
+            allowed,
+            float((shared - dense).abs().max()),
+        )
+        return False

@@ -1,0 +1,64 @@
+"""From hidden states to log-probs of the sampled tokens, a block of rows at a time: the full logits never exist."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+LOGITS_AT_A_TIME = 2**26  # numbers: 256 MB in float32
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """What the head says of T response tokens."""
+
+    logprobs: Tensor  # (T,) natural logs
+    entropy: Tensor | None  # (T,) of the whole distribution, in nats; it carries no gradient
+
+
+def token_scores(
+    lm_head: torch.nn.Module, hidden: Tensor, targets: Tensor, entropy: bool = False, top_p: float | None = None
+) -> TokenScores:
+    """Log-probs of the tokens (T,) that the hidden states (T, H) predict, by a log-sum-exp in float32 (float64 stays).
+
+    With several blocks, the backward pass computes each block's logits again instead of keeping them.
+
+    Args:
+        lm_head: (T, H) -> (T, V).
+        hidden: (T, H).
+        targets: (T,) token ids.
+        entropy: Whether to give it.
+        top_p: Renormalises over the nucleus that sampling at top-p drew from; None = the whole distribution.
+    """
+    rows = max(1, LOGITS_AT_A_TIME // lm_head.out_features)
+    blocks = list(zip(hidden.split(rows), targets.split(rows), strict=True))
+    if len(blocks) == 1 or not torch.is_grad_enabled():
+        scored = [_block(lm_head, *block, entropy, top_p) for block in blocks]
+    else:
+        scored = [checkpoint(_block, lm_head, *block, entropy, top_p, use_reentrant=False) for block in blocks]
+    logprobs, entropies = zip(*scored, strict=True)
+    return TokenScores(torch.cat(logprobs), torch.cat(entropies) if entropy else None)
+
+
+def _block(
+    lm_head: torch.nn.Module, hidden: Tensor, targets: Tensor, entropy: bool, top_p: float | None
+) -> tuple[Tensor, Tensor | None]:
+    logits = lm_head(hidden)
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    normaliser = logits.logsumexp(-1)
+    spread = None
+    if entropy:
+        with torch.no_grad():
+            spread = normaliser - ((logits - normaliser[:, None]).exp_().mul_(logits)).sum(-1)
+    if top_p is not None and top_p < 1:
+        normaliser = logits.masked_fill(~nucleus(logits.detach(), targets, top_p), -torch.inf).logsumexp(-1)
+    return logits.gather(-1, targets[:, None])[:, 0] - normaliser, spread
+
+
+def nucleus(logits: Tensor, targets: Tensor, top_p: float) -> Tensor:
+    """(T, V) bool: the most likely tokens up to the one that crosses `top_p`, as the engines sample; the target always."""
+    probs, order = logits.softmax(-1).sort(dim=-1, descending=True, stable=True)
+    kept = (probs.cumsum(-1) - probs) < top_p
+    mask = torch.zeros_like(kept).scatter_(-1, order, kept)
+    return mask.scatter_(-1, targets[:, None], True)

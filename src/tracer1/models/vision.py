@@ -1,0 +1,56 @@
+"""Pictures into a Qwen3-VL: the vision tower's features, and where they go in the text. It knows nothing of training."""
+
+import torch
+from torch import Tensor
+from transformers import Qwen3VLForConditionalGeneration
+
+from tracer1.models.batch import PictureFeatures, PromptBatch
+
+
+def picture_features(model: Qwen3VLForConditionalGeneration, prompts: PromptBatch) -> PictureFeatures | None:
+    """The features of all pictures of a batch; None without pictures."""
+    if prompts.features is not None:
+        return prompts.features
+    if prompts.pixel_values is None:
+        return _blind(model)
+    return _features(model, prompts.pixel_values, prompts.image_grid_thw)
+
+
+def _features(model: Qwen3VLForConditionalGeneration, pixels: Tensor, grids: Tensor) -> PictureFeatures:
+    found = model.model.get_image_features(pixels, grids, return_dict=True)
+    deepstack = tuple(torch.cat(level) for level in found.deepstack_features)
+    return PictureFeatures(torch.cat(found.pooler_output), deepstack)
+
+
+def _blind(model: Qwen3VLForConditionalGeneration) -> PictureFeatures | None:
+    """No tokens, but all of the tower's parameters: DDP waits for the gradient of each, and ZeRO-3 gathers them on all ranks."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return None
+    tower = model.model.visual
+    side = tower.spatial_merge_size
+    patch = tower.patch_embed
+    width = patch.in_channels * patch.temporal_patch_size * patch.patch_size**2
+    grid = torch.tensor([[1, side, side]], device=tower.device)
+    black = _features(model, torch.zeros(side * side, width, device=tower.device), grid)
+    nothing = 0.0 * (black.embeds.sum() + sum(level.sum() for level in black.deepstack))
+    return PictureFeatures(black.embeds[:0] + nothing, tuple(level[:0] for level in black.deepstack))
+
+
+def put_pictures(embeds: Tensor, picture: Tensor, features: PictureFeatures | None) -> tuple[Tensor, dict]:
+    """Text embeddings with the pictures in their places.
+
+    Args:
+        embeds: (B, L, H) of the tokens.
+        picture: (B, L) bool: the image tokens of prompts. A sampled image token is only text.
+        features: Of all pictures, in order.
+
+    Returns:
+        The embeddings, and what the language model takes for DeepStack.
+    """
+    if features is None:
+        return embeds, {}
+    assert int(picture.sum()) == len(features.embeds), "one feature for each image token"
+    if not len(features.embeds):  # keeps the tower in the graph
+        return embeds + features.embeds.sum(), {}
+    embeds = embeds.masked_scatter(picture[..., None], features.embeds.to(embeds.dtype))
+    return embeds, {"visual_pos_masks": picture, "deepstack_visual_embeds": list(features.deepstack)}
