@@ -66,6 +66,12 @@ def test_both_ranks_have_the_same_gradients_bit_for_bit(ranks):
         assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_rank_may_see_no_picture_at_all(ranks, toy: Path, one_thread: None):
+    """DDP waits for the gradient of every parameter, the vision tower's too."""
+    whole = update_gradients(toy / "planner", 1, blind=True)
+    assert max(distance(whole, found["blind"]) for found in ranks) < 1e-5
+
+
 def test_a_bad_number_on_one_rank_skips_the_update_on_both(ranks):
     for found in ranks:
         assert found["skipped"] == 1

@@ -4,6 +4,7 @@ import math
 import os
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,15 @@ def make_policy(planner: Path) -> PolicyModule:
     return PolicyModule(str(planner), prompt=prompt, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
 
 
-def micro_batches(policy: PolicyModule, per_batch: int, share: tuple[int, int]) -> list[MicroBatch]:
-    """This rank's micro-batches of one update of four groups, with responses of very unequal length."""
+def micro_batches(policy: PolicyModule, per_batch: int, share: tuple[int, int], blind: bool) -> list[MicroBatch]:
+    """This rank's micro-batches of one update of four groups, with responses of very unequal length.
+
+    `blind`: every other group has no screenshot, so that of two ranks with single groups one never sees a picture.
+    """
     rank, ranks = share
     chance, pad = random.Random(5), policy.backbone.pad_id
     steps = [step for name in ("a", "b") for step in toy_trajectory(name, 2, ord(name))]
+    steps = [replace(step, screenshot=None) if blind and i % 2 else step for i, step in enumerate(steps)]
     responses = [
         [chance.randrange(20, 300) for _ in range(chance.choice((1, 4, 17)))] for _ in range(GROUPS * GROUP_SIZE)
     ]
@@ -46,7 +51,7 @@ def micro_batches(policy: PolicyModule, per_batch: int, share: tuple[int, int]) 
         now = policy.logprobs(prompts, batch)
         moved = now + torch.tensor(noise[rows])[:, : now.shape[1]]
         total, parts = sum(map(len, responses)), GROUPS // per_batch
-        batches.append(MicroBatch(prompts, batch, torch.tensor(advantages[rows]), moved, now, total, parts))
+        batches.append(MicroBatch(prompts, batch, torch.tensor(advantages[rows]), moved, now, now, total, parts))
     return batches[rank::ranks]
 
 
@@ -76,10 +81,12 @@ def fit(
     trainer.fit(module, torch.utils.data.DataLoader(batches, batch_size=None))
 
 
-def update_gradients(planner: Path, per_batch: int, share: tuple[int, int] = (0, 1)) -> dict[str, Tensor]:
+def update_gradients(
+    planner: Path, per_batch: int, share: tuple[int, int] = (0, 1), blind: bool = False
+) -> dict[str, Tensor]:
     """What one update's gradients are when its four groups come in micro-batches of `per_batch` on so many ranks."""
     policy, keeper = make_policy(planner), KeepGradients()
-    batches = micro_batches(policy, per_batch, share)
+    batches = micro_batches(policy, per_batch, share, blind)
     fit(policy, batches, [keeper], share[1], accumulate_grad_batches=len(batches))
     return keeper.gradients
 
@@ -129,6 +136,7 @@ def main(folder: Path, planner: Path) -> None:
     fit(line, [torch.full((3,), value) for value in values], [guard], ranks=2)
     found: dict[str, Any] = {"seen": line.seen, "skipped": guard.skipped}
     found["gradients"] = {per_batch: update_gradients(planner, per_batch, (rank, 2)) for per_batch in (1, 2)}
+    found["blind"] = update_gradients(planner, 1, (rank, 2), blind=True)
     stream = Place(10 + rank)
     found["positions"] = RunPosition(stream, None).state_dict()
     stream.place = 0
