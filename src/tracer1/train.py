@@ -4,15 +4,14 @@ import os
 import sys
 import time
 
-if (
-    __name__ == "__main__"
-):  # Python puts this file's folder on the path, where our names shadow libraries; put src/ there
+if __name__ == "__main__":  # Python puts this folder on the path, where our names shadow libraries; put src/ there
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from tracer1.training.dry_run import rehearse
 from tracer1.training.entry import launch, load_plugins, quiet_libraries
 
 GROUPS = ("data", "model", "reward", "algorithm", "evaluation")
@@ -56,4 +55,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    launch(main, "train")
+    launch(main, "train", rehearse)

@@ -100,8 +100,9 @@ def read_shape(path: str) -> ModelShape:
         return _local_shape(Path(path))
     if path not in PUBLISHED:
         raise ConfigError(
-            f"model.path={path}: there is no {Path(path) / 'config.json'}, and its sizes are not among those known by "
-            f"name.{nearest(path, list(PUBLISHED))} Known: {', '.join(PUBLISHED)}."
+            f"model.path={path}: there is no {Path(path) / 'config.json'}, and no published model of that name is known "
+            f"here.{nearest(path, list(PUBLISHED))} Give a folder with a config.json, or Qwen/Qwen3-VL-SIZE-Thinking or "
+            f"-Instruct with a size of {', '.join(size.rpartition('-')[2] for size in _PUBLISHED)}."
         )
     text, (depth, hidden, intermediate) = _PUBLISHED[path.removeprefix("Qwen/").rpartition("-")[0]]
     return ModelShape(path, text, VisionShape(depth, hidden, intermediate, text.hidden, 3), _PUBLISHED_PIXELS)

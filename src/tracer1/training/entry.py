@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.errors import InstantiationException
@@ -26,19 +26,29 @@ INTERRUPTED = 130  # what a shell says of a program that SIGINT has ended
 RANK_0_FIRST_S = 3.0  # seconds that other ranks wait: what all ranks find is said once, by rank 0, which then ends them
 
 
-def launch(main: Callable[[DictConfig], None], config_name: str) -> None:
+def launch(
+    main: Callable[[DictConfig], None], config_name: str, rehearse: Callable[[dict[str, Any]], None] | None = None
+) -> None:
     """Runs an entry point under Hydra.
 
     Args:
         main: Takes the config; a Tracer1Error it raises becomes one line and exit code 2.
         config_name: The root config in `conf/`.
+        rehearse: Takes the plain config instead when it says `dry_run: true`, without Hydra's folders and log.
     """
     os.environ.setdefault("TRACER1_ROOT", str(CONF.parent))
 
+    def run(config: dict[str, Any], run_it: Callable[[], None]) -> None:
+        if rehearse is None or not config.get("dry_run"):
+            run_it()
+        elif _rank() == 0:
+            load_plugins(config["plugins"])
+            rehearse(config)
+
     def guarded(cfg: DictConfig) -> None:
         try:
-            check_composed(cfg)  # again: of a sweep, or of a config from elsewhere, nothing has been checked yet
-            main(cfg)
+            # again: of a sweep, or of a config from elsewhere, nothing has been checked yet
+            run(check_composed(cfg), lambda: main(cfg))
         except Tracer1Error as error:
             fail(str(error))
         except InstantiationException as error:  # Hydra's wrapping of what a `_target_` raised
@@ -48,8 +58,8 @@ def launch(main: Callable[[DictConfig], None], config_name: str) -> None:
             fail(f"The config cannot be read: {str(error).splitlines()[0]}")
 
     try:
-        check_command_line(config_name)
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded)()
+        config = check_command_line(config_name)
+        run(config, hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(guarded))
     except Tracer1Error as error:
         fail(str(error))
     except KeyboardInterrupt as stop:

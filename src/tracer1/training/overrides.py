@@ -24,10 +24,13 @@ from tracer1.training.settings import check_settings
 CONF = Path(__file__).resolve().parents[3] / "conf"
 
 
-def check_command_line(config_name: str) -> None:
+def check_command_line(config_name: str) -> dict[str, Any]:
     """Composes the config that `sys.argv` asks for, checks every setting, and sees that the run's folder can be made.
 
-    Sweeps, help, and configs from elsewhere are left to Hydra.
+    Sweeps, help, configs to be shown, and those from elsewhere are left to Hydra.
+
+    Returns:
+        The config as plain values; nothing of what is left to Hydra.
 
     Raises:
         ConfigError: a mistake in it.
@@ -35,13 +38,16 @@ def check_command_line(config_name: str) -> None:
     arguments = get_args_parser().parse_args(sys.argv[1:])
     elsewhere = arguments.config_path or arguments.config_name or arguments.experimental_rerun
     if arguments.multirun or arguments.help or arguments.hydra_help or arguments.shell_completion or elsewhere:
-        return
+        return {}
     overrides = list(arguments.overrides)
     if arguments.config_dir:
         overrides.append(f"hydra.searchpath=[file://{Path(arguments.config_dir).resolve()}]")
     config = check_overrides(config_name, overrides)
-    if not (arguments.cfg or arguments.info):
+    if arguments.cfg or arguments.info:
+        return {}
+    if not config.get("dry_run"):
         _make_folder(Path(config["paths"]["output_dir"]))
+    return config
 
 
 def check_overrides(config_name: str, overrides: list[str]) -> dict[str, Any]:

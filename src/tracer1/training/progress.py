@@ -19,6 +19,8 @@ from rich.progress_bar import ProgressBar as Bar
 from rich.table import Table
 from rich.text import Text
 
+from tracer1.training.duration import duration
+
 log = logging.getLogger(__name__)
 
 ROUNDS_AVERAGED = 10  # for the time left: recent rounds tell more, responses grow longer during a training
@@ -219,18 +221,6 @@ class RoundProgress(ProgressBar):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """The training broke off: the message must not be drawn over."""
         self.reporter.stop()
-
-
-def duration(seconds: float) -> str:
-    """`12 s`, `4 min 05 s`, `3 h 12 min`, `2 d 03 h`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    if days:
-        return f"{days} d {hours:02d} h"
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def _count(batches: float | None) -> int | None:

@@ -37,7 +37,7 @@ from tracer1.training.ranks import end_others
 from tracer1.training.warmstart import ExampleBatches, Recipe, WarmstartStream
 
 Group = Mapping[str, Any]  # one group of the config, as plain values
-_HOW_IT_STARTS = ("ckpt_path", "overwrite")  # not what the run is made of: going on changes nothing
+_HOW_IT_STARTS = ("ckpt_path", "overwrite", "dry_run", "assume")  # not what the run is made of: going on changes nothing
 _SIZES = ("prompts_per_round", "prompts_per_update", "group_size", "groups_per_micro_batch")
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tracer1.tracking.journal import read_metrics
-from tracer1.training.progress import duration
+from tracer1.training.duration import duration
 
 VALIDATION_ROWS = 8  # more would push the head of the summary off the screen
 
