@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from tracer1.training.dry_run import rehearse
 from tracer1.training.entry import launch, load_plugins, quiet_libraries
 
-GROUPS = ("data", "model", "reward", "algorithm", "evaluation")
+GROUPS = ("data", "model", "reward", "algorithm", "rollout", "evaluation")
 
 
 def main(cfg: DictConfig) -> None:

@@ -72,7 +72,9 @@ def test_equals_attention_token_by_token(prompts: list[int], responses: list[int
         owners += [[*own, *range(at, at + i + 1)] for i in range(length)]
         at += length
     generator = torch.Generator().manual_seed(0)
-    q, k, v = (torch.randn(1, h, at, 8, generator=generator, dtype=torch.float64, requires_grad=True) for h in (6, 2, 2))
+    q, k, v = (
+        torch.randn(1, h, at, 8, generator=generator, dtype=torch.float64, requires_grad=True) for h in (6, 2, 2)
+    )
     ours = packed_attention(q, k, v, layout, None)
     theirs = attention_by_loops(q, k, v, owners)
     assert_close(ours, theirs, atol=1e-12, rtol=0)

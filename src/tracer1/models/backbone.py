@@ -13,6 +13,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from tracer1.errors import CheckpointError, ConfigError
 from tracer1.models import attention as grouped
 from tracer1.models.adapters import lora_rank, plain_model
+from tracer1.models.vision import use_linear_patches
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 
@@ -93,6 +94,7 @@ def load_backbone(path: str, dtype: str = "float32", attention: str = "sdpa") ->
             f"Cannot load the model {path!r}: {reason} Give model.path a folder with config.json and safetensors, or a "
             "hub's name on a machine that reaches the hub."
         ) from error
+    use_linear_patches(model)
     backbone = Backbone(model, tokenizer, processor)
     _check_whole(path, backbone, sorted(report["missing_keys"]))
     return backbone

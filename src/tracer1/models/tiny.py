@@ -13,6 +13,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 
 from tracer1.models.attention import kinds
 from tracer1.models.backbone import Backbone
+from tracer1.models.vision import use_linear_patches
 
 # Qwen's control tokens, in Qwen's order; the think tags are ordinary added tokens there too
 CONTROL_TOKENS = (
@@ -123,6 +124,7 @@ def make_tiny_planner(texts: Iterable[str], seed: int = 0, pixels: tuple[int, in
         torch.manual_seed(seed)
         model = Qwen3VLForConditionalGeneration(tiny_config(tokenizer))
     model.set_attn_implementation(kinds())
+    use_linear_patches(model)
     end = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     model.generation_config = GenerationConfig(eos_token_id=end, pad_token_id=end[1])
     processor = Qwen2VLImageProcessorPil(
