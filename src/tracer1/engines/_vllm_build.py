@@ -1,9 +1,10 @@
 """Starts vLLM inside the training process, and leaves the process as it was. It knows nothing of prompts or weights.
 
-vLLM gets a folder with the model's configuration and tokenizer but no weights: it begins with random ones, and the first
-`serving()` pushes the policy's.
+vLLM gets a folder with the model's configuration and tokenizer but no weights: it begins with zeros, and the first `serving()`
+pushes the policy's. (Its own `load_format=dummy` would also write random numbers into buffers, which no push repairs.)
 """
 
+import functools
 import json
 import os
 import random
@@ -45,7 +46,7 @@ def import_vllm() -> Any:
 
 
 def build_llm(backbone: Any, tensor_parallel_size: int, **settings: Any) -> Any:
-    """A vllm.LLM of the backbone's architecture, with random weights.
+    """A vllm.LLM of the backbone's architecture, with weights of 0.
 
     Args:
         backbone: Its configuration, tokenizer and image processor are taken.
@@ -64,7 +65,7 @@ def build_llm(backbone: Any, tensor_parallel_size: int, **settings: Any) -> Any:
         try:
             return vllm.LLM(
                 model=folder,
-                load_format="dummy",
+                load_format=_register_loader(),
                 dtype=str(backbone.model.dtype).removeprefix("torch."),
                 generation_config="vllm",
                 tensor_parallel_size=tensor_parallel_size,
@@ -77,6 +78,24 @@ def build_llm(backbone: Any, tensor_parallel_size: int, **settings: Any) -> Any:
                 f"vLLM did not start: {_first_line(error)} Its log above says more (VLLM_LOGGING_LEVEL=INFO for all of it); where "
                 "memory is short, lower engine.gpu_memory or engine.kv_cache_gb."
             ) from error
+
+
+@functools.cache
+def _register_loader() -> str:
+    """The name of a way to load that reads nothing."""
+    from vllm.model_executor.model_loader import register_model_loader
+    from vllm.model_executor.model_loader.base_loader import BaseModelLoader
+
+    class Pushed(BaseModelLoader):
+        def download_model(self, model_config: Any) -> None:
+            pass
+
+        def load_weights(self, model: torch.nn.Module, model_config: Any) -> None:
+            for parameter in model.parameters():
+                parameter.data.zero_()
+
+    register_model_loader("tracer1_pushed")(Pushed)
+    return "tracer1_pushed"
 
 
 def _first_line(error: Exception) -> str:

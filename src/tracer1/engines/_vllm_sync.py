@@ -31,6 +31,14 @@ def in_buckets(weights: Weights, size: int, device: torch.device, dtype: torch.d
     yield from bucket
 
 
+def retie_head(model: nn.Module) -> None:
+    """Lets a head that is tied to the embedding follow it. vLLM 0.32's reload leaves the CPU build's packed copy as it was."""
+    language = model.language_model
+    if model.config.tie_word_embeddings and language.lm_head is not language.model.embed_tokens:
+        language.lm_head.weight = language.model.embed_tokens.weight
+        language.lm_head.quant_method.process_weights_after_loading(language.lm_head)
+
+
 class SyncCheck:
     """Remembers a little of every weight on its way into vLLM's model, and compares it with what the model holds then.
 

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from tracer1.engines import ENGINES
 from tracer1.engines._pictures import pictures
 from tracer1.engines._vllm_build import build_llm
-from tracer1.engines._vllm_sync import SyncCheck, in_buckets
+from tracer1.engines._vllm_sync import SyncCheck, in_buckets, retie_head
 from tracer1.errors import ConfigError, EngineError
 from tracer1.interfaces import Sampling
 from tracer1.schema import Prompt, Response
@@ -96,6 +96,7 @@ class VllmEngine:
             "enable_prefix_caching": True,
             "limit_mm_per_prompt": {"image": 1, "video": 0},
             "mm_processor_cache_gb": 0,  # pictures come ready-made
+            "mm_device_do_normalize": False,  # and normalised
         }
         self._llm = build_llm(backbone, self.tensor_parallel_size, **{**settings, **self.options})
         self._sleeps = on_gpu
@@ -107,10 +108,12 @@ class VllmEngine:
         if self._sleeps:
             self._llm.wake_up(tags=[tag])
 
+    @torch.no_grad()
     def _push(self, policy: Any) -> None:
         """The weights, in place; then nothing that was computed with the old ones may be found again."""
         weights = in_buckets(policy.weights(), self.bucket_mb * 2**20, self._check.device, self._check.dtype)
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": self._check.watch(weights)})
+        retie_head(self._check.model)
         self._check.verify()
         engine = self._llm.llm_engine
         if not engine.reset_prefix_cache():
@@ -158,9 +161,8 @@ class VllmEngine:
             asked = engine_input(prompt, self._served)
             for i, seed in enumerate(group):
                 engine.add_request(f"{b}/{i}", dict(asked), sampling_params(sampling, seed, self._served.stop_ids))
-        with torch.inference_mode():
-            while engine.has_unfinished_requests():
-                done |= {output.request_id: output for output in engine.step() if output.finished}
+        while engine.has_unfinished_requests():
+            done |= {output.request_id: output for output in engine.step() if output.finished}
         return [
             self._response(prompts[b], done[f"{b}/{i}"]) for b, group in enumerate(seeds) for i in range(len(group))
         ]
