@@ -32,6 +32,31 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(scope="module")
+def policy(toy: Path):
+    """A policy of the toy planner; `make` gives it an objective."""
+    from tracer1.models.policy import PolicyModule
+
+    prompt = {"horizon": 2, "style": "brief"}
+    return PolicyModule(str(toy / "planner"), prompt=prompt, optimizer=lambda parameters: None)
+
+
+@pytest.fixture(scope="module")
+def reference(toy: Path):
+    """What the policy is held to."""
+    from tracer1.models.reference import ReferenceModule
+
+    return ReferenceModule(str(toy / "planner"))
+
+
+@pytest.fixture
+def make(policy, reference) -> Callable[..., object]:
+    """`make(sampling=..., objective=...)`: an ExperienceStream of small parts, see `toy_loop.make_stream`."""
+    from toy_loop import make_stream
+
+    return lambda **changes: make_stream(policy, reference, **changes)
+
+
 @dataclass(frozen=True)
 class Finished:
     """How a program ended."""

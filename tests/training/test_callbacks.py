@@ -107,6 +107,10 @@ class FakeStream:
         self.round += 1
         return {"reward/total": 0.1 * self.round}
 
+    def check(self, figures: dict[str, float]) -> None:
+        if figures.get("rollout/logprob_error", 0) > 1:
+            raise TrainingDiverged("engine and trainer disagree")
+
 
 class FakeLogger:
     """Keeps what it is told."""

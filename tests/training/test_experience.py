@@ -2,106 +2,23 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
-from toy_run import toy_trajectory
+from toy_loop import SIZE, FakeEngine
 
 from tracer1.engines.transformers import TransformersEngine
 from tracer1.errors import ConfigError, RewardError
 from tracer1.executors.direct import DirectExecutor
-from tracer1.interfaces import Sampling
 from tracer1.models.policy import PolicyModule
-from tracer1.models.reference import ReferenceModule
 from tracer1.models.shared_prefix import response_logprobs
-from tracer1.schema import Outcome, Prompt, Response, Rollout, Step
+from tracer1.schema import Outcome, Rollout
 from tracer1.tracking.metric_names import check_names
-from tracer1.training.experience import ExperienceStream, RoundSize, rollout_seed
-
-SIZE = RoundSize(prompts_per_round=4, prompts_per_update=2, group_size=3, groups_per_micro_batch=1)
-
-
-@pytest.fixture(scope="module")
-def policy(toy: Path) -> PolicyModule:
-    return PolicyModule(
-        str(toy / "planner"), prompt={"horizon": 2, "style": "brief"}, optimizer=lambda parameters: None
-    )
-
-
-@pytest.fixture(scope="module")
-def reference(toy: Path) -> ReferenceModule:
-    return ReferenceModule(str(toy / "planner"))
-
-
-class FakeSteps:
-    """Endless steps, every seventh of which has a goal that is far too long."""
-
-    def __init__(self) -> None:
-        goals = ["press the button"] * 6 + ["press " * 300]
-        self.steps = [toy_trajectory(f"s{i}", 1, i, goal)[0] for i, goal in enumerate(goals)]
-        self.given, self.epoch = 0, 0
-
-    def __next__(self) -> Step:
-        self.given += 1
-        return self.steps[(self.given - 1) % len(self.steps)]
-
-    def state_dict(self) -> dict[str, int]:
-        return {"given": self.given}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.given = state["given"]
-
-
-class FakeEngine:
-    """Answers with tokens that depend on the seed alone; keeps what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[Sequence[Prompt], Sampling, Sequence[Sequence[int]]]] = []
-        self.open = False
-
-    @contextmanager
-    def serving(self, policy: Any) -> Iterator[None]:
-        self.open = True
-        yield
-        self.open = False
-
-    def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[Sequence[int]]) -> list[Response]:
-        assert self.open
-        self.asked.append((prompts, sampling, seeds))
-        return [self.answer(seed) for group in seeds for seed in group]
-
-    @staticmethod
-    def answer(seed: int) -> Response:
-        ids = tuple(20 + (seed >> shift) % 200 for shift in range(1 + seed % 5))
-        return Response(f"text {seed}", ids, (-1.0,) * len(ids), truncated=seed % 2 == 0)
-
-
-def by_length(rollout: Rollout) -> tuple[float, dict[str, float]]:
-    length = float(len(rollout.response.token_ids))
-    return length, {"length": length, "half": length / 2}
-
-
-@pytest.fixture
-def make(policy: PolicyModule, reference: ReferenceModule) -> Callable[..., ExperienceStream]:
-    def stream(**changes: Any) -> ExperienceStream:
-        parts = {
-            "steps": FakeSteps(),
-            "policy": policy,
-            "reference": reference,
-            "engine": FakeEngine(),
-            "reward": by_length,
-        }
-        policy.encoder.max_prompt_tokens = 200
-        return ExperienceStream(**{**parts, "size": SIZE, "sampling": Sampling(max_tokens=8), "seed": 3, **changes})
-
-    return stream
-
+from tracer1.training.experience import ExperienceStream
+from tracer1.training.groups import rollout_seed
+from tracer1.training.round_size import RoundSize
 
 # --- the units of a round ------------------------------------------------------------------------------------------------
 
@@ -182,7 +99,7 @@ def test_micro_batches_hold_whole_groups_and_their_updates_token_count(make):
         assert batch.parts == 2
     for update in (batches[:2], batches[2:]):
         tokens = sum(int(batch.responses.mask.sum()) for batch in update)
-        assert [batch.update_tokens for batch in update] == [tokens] * 2
+        assert [batch.denominator for batch in update] == [tokens] * 2
 
 
 def test_advantages_are_z_scores_of_each_group_and_ties_are_zero(make):

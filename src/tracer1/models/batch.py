@@ -114,6 +114,6 @@ class MicroBatch(_OnDevice):
     advantages: Tensor  # (N,)
     old_logprobs: Tensor | None  # (N, R) when sampled; None: this is the first update, the policy is what sampled
     ref_logprobs: Tensor | None  # (N, R) under the frozen reference; None: no KL term
-    engine_logprobs: Tensor | None  # (N, R) as the engine gave them; None: compared with the policy's already, or moved on from
+    engine_logprobs: Tensor | None  # (N, R) as the engine gave them, where the update is to compare them with its own
     denominator: float  # what the summed loss of the whole update is divided by, over all micro-batches and ranks
     parts: int  # micro-batches x ranks of the update

@@ -17,6 +17,7 @@ METRICS: dict[str, str] = {
     "rollout/response_length": "mean length of a response, in tokens",
     "rollout/truncated": "share of responses stopped by the token limit, 0 to 1",
     "rollout/ties": "share of groups whose rewards are all equal: they give no gradient, 0 to 1",
+    "rollout/dropped_groups": "groups of equal rewards that dynamic sampling replaced in this round, all ranks",
     "rollout/logprob_error": "mean |engine - trainer| log-probability of a sampled token; grows when weights are stale",
     "rollout/tokens_per_s": "response tokens sampled per second, all ranks",
     "policy/kl": "mean KL estimate between policy and reference per token, in nats",

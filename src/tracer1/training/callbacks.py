@@ -31,6 +31,9 @@ class RoundStream(Protocol):
     def end_round(self) -> dict[str, float]:
         """The round's figures under their metric names."""
 
+    def check(self, figures: Mapping[str, float]) -> None:
+        """Looks at all figures of a round that has ended; raises TrainingDiverged when the run must stop."""
+
 
 class RunPosition(L.Callback):
     """Keeps in the checkpoint where each rank's stream stands, and which MLflow run this is."""
@@ -106,6 +109,7 @@ class RoundLog(L.Callback):
         done = trainer.current_epoch + 1
         if trainer.logger is not None:
             trainer.logger.log_metrics({**figures, "round": done}, step=trainer.global_step)
+        self.stream.check(figures)  # only now: the figure that ends a run is in its log
 
 
 class Validate(L.Callback):

@@ -9,7 +9,8 @@ from tracer1.interfaces import Executor, RolloutEngine, Sampling
 from tracer1.metrics import PlanMetrics
 from tracer1.models.policy import PolicyModule
 from tracer1.schema import Rollout, Step
-from tracer1.training.experience import RewardFunction, StageReporter, make_rollouts, rollout_seed, score
+from tracer1.training.experience import StageReporter
+from tracer1.training.groups import RewardFunction, make_rollouts, rollout_seed, score
 from tracer1.training.ranks import agreed, summed
 
 

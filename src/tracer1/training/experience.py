@@ -3,76 +3,27 @@
 It knows the order of the stages, the seeds and the units (prompts, groups, updates), and nothing about what a stage does.
 """
 
-import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import fmean
+from dataclasses import replace
 from typing import Any
 
-import torch
-
-from tracer1.algorithms.grpo import group_advantages
 from tracer1.data.stream import StepStream
+from tracer1.engines.rollout_file import rollout_path, write_rollouts
 from tracer1.errors import ConfigError
 from tracer1.interfaces import Executor, RolloutEngine, Sampling
-from tracer1.models.batch import MicroBatch, PromptBatch, ResponseBatch
+from tracer1.models.batch import MicroBatch
 from tracer1.models.policy import PolicyModule
-from tracer1.models.reference import ReferenceModule
-from tracer1.parsing import parse_plan
-from tracer1.schema import Prompt, Response, Rollout, Step
-from tracer1.training.ranks import agreed, summed
+from tracer1.models.reference import Reference
+from tracer1.training.groups import Group, RewardFunction, flat, make_rollouts, records, regrouped, rollout_seed, score
+from tracer1.training.preparation import Preparation
+from tracer1.training.ranks import agreed, rank, summed
+from tracer1.training.round_figures import logprob_error, rollout_figures
+from tracer1.training.round_rules import RoundRules
+from tracer1.training.round_size import RoundSize
 
-RewardFunction = Callable[[Rollout], tuple[float, dict[str, float]]]
 StageReporter = Callable[..., None]  # (stage, done=, total=, **figures)
-
-
-@dataclass(frozen=True, slots=True)
-class RoundSize:
-    """The units of a round (method, section 4), over all ranks; one group is one prompt with its rollouts.
-
-    Raises:
-        ConfigError: numbers that do not divide each other.
-    """
-
-    prompts_per_round: int = 512
-    prompts_per_update: int = 128
-    group_size: int = 5  # n
-    groups_per_micro_batch: int = 1  # of one rank
-    world_size: int = 1
-
-    def __post_init__(self) -> None:
-        if self.group_size < 2:
-            raise ConfigError(f"algorithm.group_size={self.group_size}: a group needs at least 2 rollouts to compare.")
-        for whole, part, names in (
-            (self.prompts_per_round, self.prompts_per_update, "prompts_per_round by algorithm.prompts_per_update"),
-            (
-                self.prompts_per_update,
-                self.groups_per_micro_batch * self.world_size,
-                "prompts_per_update by groups_per_micro_batch x ranks",
-            ),
-        ):
-            if part < 1 or whole % part:
-                raise ConfigError(f"algorithm.{names}: {whole} is not divisible by {part}. Give a multiple of it.")
-
-    @property
-    def prompts_per_rank(self) -> int:
-        return self.prompts_per_round // self.world_size
-
-    @property
-    def micro_batches_per_update(self) -> int:
-        """What one rank accumulates before an optimizer update."""
-        return self.prompts_per_update // (self.groups_per_micro_batch * self.world_size)
-
-    @property
-    def micro_batches_per_round(self) -> int:
-        return self.prompts_per_rank // self.groups_per_micro_batch
-
-
-def rollout_seed(*parts: int | str) -> int:
-    """A 63-bit seed from (seed, round, key, i): every response has its own noise, and the same one in every repetition."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 class ExperienceStream:
@@ -82,12 +33,13 @@ class ExperienceStream:
 
     Args:
         steps: This rank's endless training steps.
-        policy, reference: What is trained, and what it is held to.
+        policy, reference: What is trained, and what it is held to; None where the objective has no KL.
         engine: Samples responses.
         reward: rollout -> total and terms.
         executor: Acts on the first step of each plan (stage 2); None runs nothing (stage 1).
         size: The units of a round.
         sampling: How responses are drawn.
+        rules: Dynamic sampling, overlong shaping, log-prob gate, dump.
         seed: Of the sampling noise.
         report: Told which stage the round is in.
     """
@@ -96,55 +48,83 @@ class ExperienceStream:
         self,
         steps: StepStream,
         policy: PolicyModule,
-        reference: ReferenceModule,
+        reference: Reference | None,
         engine: RolloutEngine,
         reward: RewardFunction,
         *,
         executor: Executor | None = None,
         size: RoundSize,
         sampling: Sampling,
+        rules: RoundRules | None = None,
         seed: int = 0,
         report: StageReporter = lambda stage, **figures: None,
     ) -> None:
-        self.steps, self.policy, self.reference, self.engine = steps, policy, reference, engine
+        self.steps, self.policy, self.engine = steps, policy, engine
         self.reward, self.executor, self.size, self.sampling = reward, executor, size, sampling
-        self.seed, self.report = seed, report
+        self.rules, self.seed, self.report = rules or RoundRules(), seed, report
+        self.preparation = Preparation(policy, reference, size, sampling.max_tokens, report)
         self.round = 0
         self.figures: dict[str, float] = {}  # of the last round, under their metric names
         self.dropped_prompts = 0
+        self._times_drawn: Counter[str] = Counter()  # of each step's key, in this round
 
     def __len__(self) -> int:
         return self.size.micro_batches_per_round
 
     def __iter__(self) -> Iterator[MicroBatch]:
         self.figures = {}
-        steps, prompts = self._timed("drawing", self._draw)
-        rollouts = self._timed("generating", self._sample, steps, prompts)
-        if self.executor is not None:
-            rollouts = self._timed("executing", self._execute, rollouts)
-        rollouts = self._timed("scoring", self._score, rollouts)
-        batches = self._count_tokens(self._timed("preparing", self._prepare, prompts, rollouts))
-        self._summarise(rollouts, batches)
+        self._times_drawn.clear()
+        groups, dropped = self._scored_groups()
+        batches = self._timed("preparing", self.preparation.micro_batches, groups)
+        groups = self.preparation.add_advantages(groups, batches)
+        self.preparation.add_denominators(batches)
+        if self.rules.dump is not None:
+            self._timed("dumping", self._dump, [*groups, *dropped])
+        self._summarise(groups, dropped, batches)
         self.round += 1  # before the first update: a checkpoint is only ever taken between rounds
-        self._begin_updates()
+        self.updates_began = time.perf_counter()
         for index, batch in enumerate(batches):
             self.report("updating", done=index, total=len(batches))
             yield batch
 
     # --- the stages, in order --------------------------------------------------------------------------------------------
 
-    def _draw(self) -> tuple[list[Step], list[Prompt]]:
-        """This rank's steps with their prompts; a prompt over the token limit is dropped, counted, and replaced."""
-        steps, prompts = [], []
-        while len(steps) < self.size.prompts_per_rank:
+    def _scored_groups(self) -> tuple[list[Group], list[Group]]:
+        """This rank's groups of the round, and those that were drawn beside them and are not trained on.
+
+        Dynamic sampling draws again for every group without signal, on all ranks until none lacks any.
+        """
+        wanted = self.size.prompts_per_rank
+        telling, tied = [], []
+        for _ in range(self.rules.max_draws):
+            drawn = self._drawn_groups(wanted - len(telling))
+            if self.rules.max_draws == 1:
+                return drawn, []
+            telling += [group for group in drawn if not group.tied]
+            tied += [group for group in drawn if group.tied]
+            if not summed([wanted - len(telling)], self.policy.device)[0]:
+                break
+        lacking = wanted - len(telling)
+        return telling + tied[:lacking], tied[lacking:]
+
+    def _drawn_groups(self, count: int) -> list[Group]:
+        groups = self._timed("drawing", self._draw, count)
+        groups = self._timed("generating", self._sample, groups)
+        if self.executor is not None:
+            groups = self._timed("executing", self._execute, groups)
+        return self._timed("scoring", self._score, groups)
+
+    def _draw(self, count: int) -> list[Group]:
+        """This rank's next steps with their prompts; a prompt over the token limit is dropped, counted, and replaced."""
+        groups: list[Group] = []
+        while len(groups) < count:
             step = next(self.steps)
             prompt = self.policy.encoder.encode(step)
             if prompt is None:
                 self._drop()
-                continue
-            steps.append(step)
-            prompts.append(prompt)
-        return steps, prompts
+            else:
+                groups.append(Group(step, prompt, self._seeds(prompt.key)))
+        return groups
 
     def _drop(self) -> None:
         self.dropped_prompts += 1
@@ -154,64 +134,35 @@ class ExperienceStream:
                 "had fewer. Raise model.prompt.max_prompt_tokens or lower model.prompt.pixels."
             )
 
-    def _sample(self, steps: Sequence[Step], prompts: Sequence[Prompt]) -> list[Rollout]:
-        """The engine's responses as plans, group-adjacent."""
-        seeds = [
-            [rollout_seed(self.seed, self.round, prompt.key, i) for i in range(self.size.group_size)]
-            for prompt in prompts
-        ]
-        with self.engine.serving(self.policy):
-            responses = self.engine.generate(prompts, self.sampling, seeds)
-        return make_rollouts(steps, prompts, responses)
+    def _seeds(self, key: str) -> tuple[int, ...]:
+        """Of one group; a step that comes again within a round (its epoch has ended) is answered with other noise."""
+        again = (self._times_drawn[key],) if key in self._times_drawn else ()
+        self._times_drawn[key] += 1
+        return tuple(rollout_seed(self.seed, self.round, key, i, *again) for i in range(self.size.group_size))
 
-    def _execute(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
-        outcomes = self.executor.execute(rollouts)
-        return [replace(r, outcome=outcome) for r, outcome in zip(rollouts, outcomes, strict=True)]
+    def _sample(self, groups: Sequence[Group]) -> list[Group]:
+        """The engine's responses as plans."""
+        steps, prompts = [group.step for group in groups], [group.prompt for group in groups]
+        with self.engine.serving(self.policy):  # every rank, even one that lacks no group: weights may be gathered here
+            responses = (
+                self.engine.generate(prompts, self.sampling, [group.seeds for group in groups]) if groups else []
+            )
+        return regrouped(groups, make_rollouts(steps, prompts, responses) if groups else [])
 
-    def _score(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
-        scored = score(rollouts, self.reward)
-        rewards = torch.tensor([r.reward for r in scored], dtype=torch.float64)
-        advantages = group_advantages(rewards, self.size.group_size).tolist()
-        return [replace(r, advantage=advantage) for r, advantage in zip(scored, advantages, strict=True)]
+    def _execute(self, groups: Sequence[Group]) -> list[Group]:
+        rollouts = flat(groups)
+        outcomes = self.executor.execute(rollouts) if rollouts else []
+        return regrouped(groups, [replace(r, outcome=o) for r, o in zip(rollouts, outcomes, strict=True)])
 
-    def _prepare(self, prompts: Sequence[Prompt], rollouts: Sequence[Rollout]) -> list[MicroBatch]:
-        """Whole groups, collated once, with old and reference log-probs from this very packing (else the ratio is not 1)."""
-        size, device = self.size, self.policy.device
-        batches = []
-        for start in range(0, len(prompts), size.groups_per_micro_batch):
-            stop = start + size.groups_per_micro_batch
-            batch = self._collate(prompts[start:stop], rollouts[start * size.group_size : stop * size.group_size])
-            inputs, responses = batch.prompts.to(device), batch.responses.to(device)
-            batch.old_logprobs = self.policy.logprobs(inputs, responses).cpu()
-            batch.ref_logprobs = self.reference.to(device).logprobs(inputs, responses).cpu()
-            batches.append(batch)
-            self.report("scoring", done=stop, total=len(prompts))
-        return batches
+    def _score(self, groups: Sequence[Group]) -> list[Group]:
+        rollouts = score(flat(groups), self.reward)
+        if self.rules.overlong is not None:
+            rollouts = self.rules.overlong.apply(rollouts)
+        return regrouped(groups, rollouts)
 
-    def _collate(self, prompts: Sequence[Prompt], rollouts: Sequence[Rollout]) -> MicroBatch:
-        backbone = self.policy.backbone
-        responses = ResponseBatch.collate([r.response.token_ids for r in rollouts], backbone.pad_id)
-        return MicroBatch(
-            PromptBatch.collate(prompts, backbone.pad_id, backbone.rope_index),
-            responses,
-            torch.tensor([r.advantage for r in rollouts], dtype=torch.float32),
-            torch.empty(0),
-            torch.empty(0),
-            update_tokens=0,
-            parts=self.size.micro_batches_per_update * self.size.world_size,
-        )
-
-    def _count_tokens(self, batches: list[MicroBatch]) -> list[MicroBatch]:
-        """Writes into every micro-batch how many response tokens its whole update has, over all ranks."""
-        per_update = self.size.micro_batches_per_update
-        counts = [
-            sum(int(b.responses.mask.sum()) for b in batches[i : i + per_update])
-            for i in range(0, len(batches), per_update)
-        ]
-        counts = summed(counts, self.policy.device)
-        for index, batch in enumerate(batches):
-            batch.update_tokens = int(counts[index // per_update])
-        return batches
+    def _dump(self, groups: Sequence[Group]) -> None:
+        number = self.round + 1
+        write_rollouts(rollout_path(self.rules.dump, number, rank()), records(groups, number))
 
     # --- figures ---------------------------------------------------------------------------------------------------------
 
@@ -219,38 +170,34 @@ class ExperienceStream:
         self.report(stage, done=0, total=None)
         begin = time.perf_counter()
         result = agreed(run, *args)
-        self.figures[f"time/{stage}_s"] = time.perf_counter() - begin
+        name = f"time/{stage}_s"
+        self.figures[name] = self.figures.get(name, 0.0) + time.perf_counter() - begin
         return result
 
-    def _summarise(self, rollouts: Sequence[Rollout], batches: Sequence[MicroBatch]) -> None:
-        """The round's rollout figures, means over all ranks."""
-        figures = {"reward/total": fmean(r.reward for r in rollouts)}
-        for name in rollouts[0].terms:
-            figures[f"reward/{name}"] = fmean(r.terms[name] for r in rollouts)
-        lengths = [len(r.response.token_ids) for r in rollouts]
-        groups = torch.tensor([r.reward for r in rollouts]).view(-1, self.size.group_size)
-        figures["rollout/response_length"] = fmean(lengths)
-        figures["rollout/truncated"] = fmean(r.response.truncated for r in rollouts)
-        figures["rollout/ties"] = float((groups == groups[:, :1]).all(1).float().mean())
-        sums = [*figures.values(), logprob_difference(rollouts, batches), sum(lengths), self.dropped_prompts]
-        *totals, difference, tokens, dropped = summed(sums, self.policy.device)
-        self.figures |= {name: total / self.size.world_size for name, total in zip(figures, totals, strict=True)}
-        self.figures["rollout/logprob_error"] = difference / tokens
+    def _summarise(self, groups: Sequence[Group], dropped: Sequence[Group], batches: Sequence[MicroBatch]) -> None:
+        """The round's rollout figures over all ranks; stops the run when engine and trainer disagree."""
+        figures, tokens = rollout_figures([*groups, *dropped], len(dropped), self.policy.device)
+        self.figures |= figures
         self.figures["rollout/tokens_per_s"] = tokens / self.figures["time/generating_s"]
-        self.figures["data/dropped_prompts"] = dropped
+        self.figures["data/dropped_prompts"] = summed([self.dropped_prompts], self.policy.device)[0]
         self.figures["data/epoch"] = float(self.steps.epoch)
+        if all(batch.engine_logprobs is None for batch in batches):  # the policy compares them itself where it must
+            self.figures["rollout/logprob_error"] = logprob_error(flat(groups), batches, self.policy.device)
+            self.rules.gate.check(self.figures["rollout/logprob_error"], self.round + 1)
         self.report(
-            "scoring",
+            "preparing",
             reward=self.figures["reward/total"],
             tokens_per_s=self.figures["rollout/tokens_per_s"],
         )
 
-    def _begin_updates(self) -> None:
-        self.updates_began = time.perf_counter()
-
     def end_round(self) -> dict[str, float]:
         """The round's figures, with the time that its updates took."""
         return {**self.figures, "time/updating_s": time.perf_counter() - self.updates_began}
+
+    def check(self, figures: Mapping[str, float]) -> None:
+        """Looks at what the updates found of engine and trainer; raises TrainingDiverged when the run must stop."""
+        if "rollout/logprob_error" not in self.figures and "rollout/logprob_error" in figures:
+            self.rules.gate.check(figures["rollout/logprob_error"], self.round)
 
     # --- where a run goes on from ----------------------------------------------------------------------------------------
 
@@ -262,28 +209,3 @@ class ExperienceStream:
         """Takes what `position` gave."""
         self.round, self.dropped_prompts = position["round"], position["dropped_prompts"]
         self.steps.load_state_dict(position["steps"])
-
-
-def make_rollouts(steps: Sequence[Step], prompts: Sequence[Prompt], responses: Sequence[Response]) -> list[Rollout]:
-    """Group-adjacent responses with their steps and parsed plans."""
-    group_size = len(responses) // len(steps)
-    return [
-        Rollout(steps[i // group_size], response, parse_plan(response.text, prompts[i // group_size].starts_in_think))
-        for i, response in enumerate(responses)
-    ]
-
-
-def logprob_difference(rollouts: Sequence[Rollout], batches: Sequence[MicroBatch]) -> float:
-    """The sum of |engine - trainer| over the log-probs of all sampled tokens."""
-    engine = torch.tensor([logprob for r in rollouts for logprob in r.response.logprobs], dtype=torch.float64)
-    trainer = torch.cat([b.old_logprobs[b.responses.mask.bool()] for b in batches])
-    return float((engine - trainer).abs().sum())
-
-
-def score(rollouts: Sequence[Rollout], reward: RewardFunction) -> list[Rollout]:
-    """Fills in the reward and its terms."""
-    scored = []
-    for rollout in rollouts:
-        total, terms = reward(rollout)
-        scored.append(replace(rollout, reward=total, terms=terms))
-    return scored

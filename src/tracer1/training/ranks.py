@@ -17,6 +17,11 @@ def several() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+def rank() -> int:
+    """This process's number, from 0."""
+    return dist.get_rank() if several() else 0
+
+
 def summed(values: Sequence[float], device: torch.device) -> list[float]:
     """Each number's sum over all ranks; `device` is where the ranks' tensors meet."""
     if not several():

@@ -11,11 +11,14 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from tracer1.algorithms.objective import make_objective
 from tracer1.data.datamodule import StepDataModule
 from tracer1.errors import ConfigError
 from tracer1.interfaces import Sampling
-from tracer1.models.policy import OptimizerFactory, PolicyModule
-from tracer1.models.reference import ReferenceModule
+from tracer1.models.options import ModelOptions
+from tracer1.models.planner import OptimizerFactory
+from tracer1.models.policy import PolicyModule
+from tracer1.models.reference import make_reference
 from tracer1.models.sft import SFTModule
 from tracer1.registry import Registry, nearest
 from tracer1.rewards import build_reward
@@ -31,13 +34,20 @@ from tracer1.training.checkpoints import (
     write_policy,
 )
 from tracer1.training.evaluation import Evaluator
-from tracer1.training.experience import ExperienceStream, RoundSize
+from tracer1.training.experience import ExperienceStream
 from tracer1.training.progress import RoundProgress
 from tracer1.training.ranks import end_others
+from tracer1.training.round_rules import RoundRules
+from tracer1.training.round_size import RoundSize
 from tracer1.training.warmstart import ExampleBatches, Recipe, WarmstartStream
 
 Group = Mapping[str, Any]  # one group of the config, as plain values
-_HOW_IT_STARTS = ("ckpt_path", "overwrite", "dry_run", "assume")  # not what the run is made of: going on changes nothing
+_HOW_IT_STARTS = (
+    "ckpt_path",
+    "overwrite",
+    "dry_run",
+    "assume",
+)  # not what the run is made of: going on changes nothing
 _SIZES = ("prompts_per_round", "prompts_per_update", "group_size", "groups_per_micro_batch")
 
 
@@ -77,15 +87,19 @@ def build(registry: Registry, spec: Group) -> Any:
 
 
 def make_policy(model: Group, algorithm: Group, optimizer: OptimizerFactory) -> PolicyModule:
-    """The policy of a model group and the loss settings of an algorithm group."""
-    loss = {key: value for key, value in algorithm.items() if key not in (*_SIZES, "sampling", "max_skipped_updates")}
+    """The policy of a model group and the loss settings of an algorithm group.
+
+    Raises:
+        ConfigError: settings that make no sense together.
+    """
+    sampling = algorithm["sampling"]
     return PolicyModule(
         model["path"],
         prompt=dict(model["prompt"]),
         optimizer=optimizer,
-        dtype=model["dtype"],
-        attention=model["attention"],
-        **loss,
+        objective=make_objective(algorithm),
+        options=ModelOptions.of(model),
+        top_p=sampling["top_p"] if algorithm["top_p_aware"] else None,
     )
 
 
@@ -94,7 +108,7 @@ def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], rou
 
     Args:
         run: Folder, seed, optimizer, trainer, logger.
-        groups: The config's groups data, model, reward, algorithm, evaluation.
+        groups: The config's groups data, model, reward, algorithm, rollout, evaluation.
         parts: `engine` and `executor` (or None), already built.
         rounds: Rounds in all, those of the checkpoint included.
 
@@ -105,15 +119,17 @@ def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], rou
     model, algorithm = groups["model"], groups["algorithm"]
     scored = {**parts, "reward": build_reward(groups["reward"]["terms"])}
     size = RoundSize(*(algorithm[name] for name in _SIZES), world_size=ranks.world_size)
+    rules = RoundRules.of(algorithm, groups["rollout"]["dump"])
     progress, steps = RoundProgress(), StepDataModule(**groups["data"])
     training_steps = steps.train_stream(ranks.global_rank, ranks.world_size)
     policy = make_policy(model, algorithm, run.optimizer)
     stream = ExperienceStream(
         training_steps,
         policy,
-        ReferenceModule(model["reference"], model["dtype"], model["attention"]),
+        make_reference(policy, model["reference"]) if policy.objective.kl_coef else None,
         size=size,
         sampling=Sampling(**algorithm["sampling"]),
+        rules=rules,
         seed=run.seed,
         report=progress.reporter.stage,
         **scored,
@@ -224,8 +240,7 @@ def warmstart(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]
         model["path"],
         prompt=dict(model["prompt"]),
         optimizer=run.optimizer,
-        dtype=model["dtype"],
-        attention=model["attention"],
+        options=ModelOptions.of(model),
         **{name: settings[name] for name in ("place_weight", "warmup", "decay")},
     )
     steps = StepDataModule(**groups["data"])

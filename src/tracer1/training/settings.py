@@ -63,6 +63,22 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Fields:
+    """Null, or exactly these settings."""
+
+    known: Mapping[str, Any]  # name -> kind
+
+    def problem(self, value: Any) -> str | None:
+        """What the value must be, or None when it is that."""
+        if value is None:
+            return None
+        if not isinstance(value, Mapping) or set(value) != set(self.known):
+            return f"null, or all of {', '.join(self.known)}"
+        wrong = ((name, kind.problem(value[name])) for name, kind in self.known.items())
+        return next((f"{problem} for {name}" for name, problem in wrong if problem), None)
+
+
+@dataclass(frozen=True, slots=True)
 class Anything:
     """Whoever takes it checks it."""
 
@@ -78,7 +94,7 @@ SWITCH = Choice((True, False))
 _SAMPLING = {"temperature": Number(), "top_p": Number(0, 1, above=True), "max_tokens": COUNT}
 
 # A dotted name stands for itself; a name below it is unknown unless it is listed too.
-SETTINGS: dict[str, Number | Choice | Text | Anything] = {
+SETTINGS: dict[str, Number | Choice | Text | Fields | Anything] = {
     "run_name": Text(),
     "recipe": Choice(("grpo", "warmstart")),
     "seed": Number(0, 2**32 - 1, whole=True),
@@ -86,6 +102,7 @@ SETTINGS: dict[str, Number | Choice | Text | Anything] = {
     "ckpt_path": Text(optional=True),
     "overwrite": SWITCH,
     "plugins": Anything(),
+    "rollout.dump": Text(optional=True),
     "dry_run": SWITCH,
     "assume.device": Choice(("h100", "h200", "a100", "l40s")),
     "assume.mfu": Number(0, 1, above=True),
@@ -102,11 +119,24 @@ SETTINGS: dict[str, Number | Choice | Text | Anything] = {
     "algorithm.prompts_per_update": COUNT,
     "algorithm.group_size": Number(2, whole=True),
     "algorithm.groups_per_micro_batch": COUNT,
+    # the names are those of algorithms/objective.py, which loads torch: a test compares them
+    "algorithm.advantages": Choice(("z_score", "centred", "leave_one_out", "round_z_score", "centred_round_z_score")),
+    "algorithm.surrogate": Choice(("token", "sequence")),
+    "algorithm.average": Choice(("tokens", "sequences", "constant")),
     "algorithm.clip_low": SHARE,
     "algorithm.clip_high": Number(),
-    "algorithm.clip_dual": Number(1, above=True),
+    "algorithm.clip_dual": Number(1, above=True, optional=True),
     "algorithm.kl_coef": Number(),
+    "algorithm.kl_kind": Choice(("k1", "k2", "k3")),
+    "algorithm.kl_in": Choice(("loss", "reward")),
+    "algorithm.old_logprobs": Choice(("recompute", "first_update_on_policy", "engine")),
+    "algorithm.importance_cap": Number(0, above=True),
+    "algorithm.logprob_error_warn": Number(optional=True),
+    "algorithm.logprob_error_stop": Number(optional=True),
+    "algorithm.dynamic_sampling": Fields({"max_draws": Number(2, whole=True)}),
+    "algorithm.overlong": Fields({"buffer": COUNT, "penalty": Number(0, above=True)}),
     "algorithm.max_skipped_updates": COUNT,
+    "algorithm.top_p_aware": SWITCH,
     **{f"algorithm.sampling.{name}": kind for name, kind in _SAMPLING.items()},
     "evaluation.name": Text(),
     "evaluation.every": COUNT,
@@ -116,6 +146,12 @@ SETTINGS: dict[str, Number | Choice | Text | Anything] = {
     "model.reference": Text(),
     "model.dtype": Choice(("float32", "bfloat16", "float64")),
     "model.attention": Text(),
+    "model.shared_prefix": SWITCH,
+    "model.min_shared_prefix": FROM_ZERO,
+    "model.freeze_vision_tower": SWITCH,
+    "model.gradient_checkpointing": SWITCH,
+    "model.lora": Anything(),
+    "model.reference_offload": SWITCH,
     "model.prompt.horizon": COUNT,
     "model.prompt.style": Choice(("full", "brief")),
     "model.prompt.max_prompt_tokens": COUNT,
@@ -163,7 +199,8 @@ def check_settings(config: Mapping[str, Any], more: tuple[str, ...] = ()) -> Non
     for name, value in _leaves(config):
         kind = SETTINGS.get(name)
         if kind is not None and (problem := kind.problem(value)):
-            raise ConfigError(f"{name}={_written(value)} cannot work: it must be {problem}.")
+            hint = nearest(str(value), [str(known) for known in getattr(kind, "known", ())])
+            raise ConfigError(f"{name}={_written(value)} cannot work: it must be {problem}.{hint}")
         if kind is None and name.split(".")[0] not in (*OPEN_GROUPS, *more):
             raise ConfigError(
                 f"There is no setting {name!r}.{nearest(name, list(SETTINGS))} See all of them with --cfg job."

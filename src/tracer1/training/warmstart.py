@@ -176,6 +176,9 @@ class WarmstartStream:
         """The round's time."""
         return {"time/updating_s": time.perf_counter() - self._began}
 
+    def check(self, figures: Mapping[str, float]) -> None:
+        """Nothing is sampled, so nothing can disagree."""
+
     def position(self) -> dict[str, Any]:
         """What a checkpoint needs to go on with the next round."""
         return {"given": self.given}
