@@ -14,6 +14,7 @@ import torch
 from toy_ranks import update_gradients
 from toy_run import PATIENCE_S, ROOT, environment, toy_overrides, train_apart
 
+from tracer1.algorithms.advantages import round_advantages
 from tracer1.training.ranks import agreed, gathered, several, summed
 
 
@@ -95,6 +96,20 @@ def test_sums_and_lists_over_ranks(ranks):
     for found in ranks:
         assert found["summed"] == [2.0, 1.0]
         assert found["gathered"] == [{"rank": 0}, {"rank": 1}]
+
+
+def test_advantages_over_the_round_see_the_other_rank(ranks):
+    everyone = round_advantages(torch.tensor([1, 0, 0.5, 0, 0, 0.75], dtype=torch.float64), 3)
+    assert torch.equal(torch.cat([found["advantages"] for found in ranks]), everyone)
+
+
+def test_a_rank_that_lacks_no_group_waits_for_one_that_does(ranks):
+    """On rank 1 all rewards are equal: it draws three times two prompts and is filled up with two of its six ties."""
+    assert [len(found["denominators"]) for found in ranks] == [2, 2]
+    assert ranks[1]["draws"] == [2, 2, 2]
+    assert sum(ranks[0]["draws"]) >= 2
+    assert ranks[0]["denominators"] == ranks[1]["denominators"]
+    assert ranks[0]["figures"]["rollout/dropped_groups"] == ranks[1]["figures"]["rollout/dropped_groups"] >= 4
 
 
 def test_one_process_talks_to_nobody():

@@ -11,13 +11,17 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
+from toy_loop import make_stream
 from toy_run import toy_trajectory
 
+from tracer1.algorithms.objective import Objective
 from tracer1.errors import DataError
 from tracer1.models.batch import MicroBatch, PromptBatch, ResponseBatch
 from tracer1.models.policy import PolicyModule
 from tracer1.training.callbacks import RunPosition, SkipNonFinite
 from tracer1.training.ranks import agreed, gathered, summed
+from tracer1.training.round_rules import RoundRules
+from tracer1.training.round_size import RoundSize
 
 GROUPS, GROUP_SIZE = 4, 3
 
@@ -128,6 +132,30 @@ def draw(rank: int) -> str:
     return "steps"
 
 
+def over_the_round(rank: int, planner: Path) -> dict[str, Any]:
+    """Advantages that compare with the other rank's rewards, and prompts redrawn while the other rank lacks none."""
+    size = RoundSize(prompts_per_round=4, prompts_per_update=4, group_size=3, groups_per_micro_batch=1, world_size=2)
+    policy = make_policy(planner)
+    settings = {"old_logprobs": "engine", "kl_coef": 0.0, "advantages": "centred_round_z_score"}
+    stream = make_stream(
+        policy,
+        None,
+        size=size,
+        objective=Objective(**settings),
+        rules=RoundRules(max_draws=3),
+        reward=lambda rollout: (0.5 if rank == 1 else float(rollout.response.token_ids[0]), {}),
+    )
+    batches = list(stream)
+    policy.objective = Objective(**{**settings, "advantages": "round_z_score"})
+    own = torch.tensor([[1.0, 0.0, 0.5], [0.0, 0.0, 0.75]], dtype=torch.float64)[rank]
+    return {
+        "draws": [len(asked[0]) for asked in stream.engine.asked],
+        "figures": stream.figures,
+        "denominators": [batch.denominator for batch in batches],
+        "advantages": stream.preparation._advantages(own),
+    }
+
+
 def main(folder: Path, planner: Path) -> None:
     rank = int(os.environ["LOCAL_RANK"])
     torch.set_num_threads(1)
@@ -149,6 +177,7 @@ def main(folder: Path, planner: Path) -> None:
     except DataError as error:
         found["error"] = str(error)
     found["agreed"] = agreed(lambda: rank)
+    found |= over_the_round(rank, planner)
     torch.save(found, folder / f"rank{rank}.pt")
 
 

@@ -1,6 +1,7 @@
 """Everything that a training needs, in small: shards, a planner with random weights, a reward, and command lines.
 
 As a plugin it registers the reward `letters`, under which random text differs: else every group is a tie and nothing learns.
+Under `rare` many groups are.
 """
 
 import io
@@ -9,6 +10,7 @@ import random
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -29,6 +31,12 @@ def letters(rollout: Rollout) -> float:
     """The share of vowels: any two texts differ a little."""
     text = rollout.response.text
     return sum(text.count(vowel) for vowel in "aeiou") / max(1, len(text))
+
+
+@REWARDS.register("rare")
+def rare(rollout: Rollout) -> float:
+    """1 for one text in four: of three rollouts nearly half the groups are tied."""
+    return float(zlib.crc32(rollout.response.text.encode()) % 4 == 0)
 
 
 def picture(seed: int) -> bytes:
