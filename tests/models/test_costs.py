@@ -1,5 +1,7 @@
 """Parameters and operations against the real classes and PyTorch's counter; kept bytes against what autograd keeps."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
@@ -9,6 +11,7 @@ from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from tracer1.models.backbone import Backbone
+from tracer1.models.batch import PromptBatch, ResponseBatch
 from tracer1.models.costs import (
     Group,
     activations,
@@ -21,6 +24,8 @@ from tracer1.models.costs import (
     update_flops,
 )
 from tracer1.models.shapes import PUBLISHED, ModelShape, TextShape, VisionShape, read_shape
+from tracer1.models.shared_prefix import response_logprobs
+from tracer1.schema import Prompt
 
 GRID = (10, 14)  # patches
 
@@ -197,6 +202,10 @@ def test_operations_with_frozen_weights(plain: Backbone):
 
 
 def kept(model: Qwen3VLForConditionalGeneration, tokens: int) -> int:
+    return kept_by(model, lambda: _forward(model, tokens))
+
+
+def kept_by(model: Qwen3VLForConditionalGeneration, forward: Callable[[], torch.Tensor]) -> int:
     """Bytes of the storages that autograd keeps, weights left out."""
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     storages: dict[int, torch.UntypedStorage] = {}
@@ -208,7 +217,7 @@ def kept(model: Qwen3VLForConditionalGeneration, tokens: int) -> int:
         return tensor
 
     with saved_tensors_hooks(pack, lambda tensor: tensor):
-        out = _forward(model, tokens)
+        out = forward()
     assert out.requires_grad
     return sum(storage.nbytes() for storage in storages.values())
 
@@ -223,6 +232,26 @@ def test_kept_bytes_are_what_autograd_keeps(plain: Backbone, dtype: torch.dtype,
         model.gradient_checkpointing_enable({"use_reentrant": False})
     estimate = activations(shape, tokens, GRID[0] * GRID[1], dtype.itemsize, checkpointing)
     assert kept(model, tokens) == pytest.approx(estimate.kept, rel=0.1)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_kept_bytes_of_packed_groups(own_tiny: Backbone, dtype: torch.dtype, checkpointing: bool):
+    """The forward that trains: two groups of five in one row, to 10 per cent with the keys beside each response and the logits."""
+    model, shape = own_tiny.model.to(dtype).train(), shape_of(own_tiny)
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    group = Group(prompt=128, image=35, response=200, size=5)
+    ids = (*[model.config.image_token_id] * group.image, *range(20, 20 + group.prompt - group.image))
+    image = {"pixel_values": torch.randn(140, 1536), "image_grid_thw": torch.tensor([[1, *GRID]])}
+    prompts = PromptBatch.collate([Prompt("k", ids, image)] * 2, own_tiny.pad_id, own_tiny.rope_index)
+    responses = ResponseBatch.collate([[20] * group.response] * 10, own_tiny.pad_id)
+    estimate = activations(shape, 2 * group.tokens(), 2 * 140, dtype.itemsize, checkpointing).kept
+    layers = 0 if checkpointing else shape.text.layers
+    keys = layers * 10 * (group.prompt + group.response) * 2 * shape.text.key_width * dtype.itemsize
+    logits = 10 * group.response * shape.text.vocabulary * 4
+    found = kept_by(model, lambda: response_logprobs(model, prompts, responses)[0])
+    assert found == pytest.approx(estimate + keys + logits, rel=0.1)
 
 
 def test_what_is_computed_again_is_one_layer():
