@@ -98,6 +98,26 @@ def test_a_frozen_towers_features_are_made_once_and_serve_every_pass(make, polic
         tower.requires_grad_(True)
 
 
+def test_a_picture_is_patched_once_and_its_patches_go_to_engine_and_trainer(make, policy: PolicyModule, monkeypatch):
+    """Four prompts of three rollouts: four pictures, and no response has a copy of its own."""
+    patched = []
+    patches = policy.encoder._patches
+
+    def counting(screenshot: bytes) -> dict[str, torch.Tensor]:
+        patched.append(patches(screenshot))
+        return patched[-1]
+
+    monkeypatch.setattr(policy.encoder, "_patches", counting)
+    stream = make(objective=Objective(old_logprobs="engine"), size=replace(SIZE, groups_per_micro_batch=2))
+    batches = list(stream)
+    [(prompts, *_)] = stream.engine.asked
+    assert len(patched) == len(prompts) == 4
+    assert all(prompt.tensors is tensors for prompt, tensors in zip(prompts, patched, strict=True))
+    for batch, own in zip(batches, (patched[:2], patched[2:]), strict=True):
+        assert len(batch.advantages) == 6
+        assert torch.equal(batch.prompts.pixel_values, torch.cat([tensors["pixel_values"] for tensors in own]))
+
+
 # --- advantages ------------------------------------------------------------------------------------------------------------
 
 
