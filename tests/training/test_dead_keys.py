@@ -17,7 +17,12 @@ def root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def said(*overrides: str) -> list[str]:
-    config = check_overrides("train", list(overrides))
+    kahan = (
+        []
+        if any(o.startswith("optimizer=") for o in overrides) or overrides[0] != STAGE1
+        else ["optimizer=adamw_kahan"]
+    )
+    config = check_overrides("train", [*overrides, *kahan])
     return dead_keys(config, read_workload(config))
 
 
@@ -101,7 +106,8 @@ def test_a_warm_start(overrides: list[str], key: str, why: str):
 
 
 @pytest.mark.parametrize(
-    "experiment", [(STAGE1,), ("+experiment=stage2_gui", "model.path=Qwen/Qwen3-VL-8B-Thinking"), WARM]
+    "experiment",
+    [(STAGE1,), ("+experiment=stage2_gui", "model.path=Qwen/Qwen3-VL-8B-Thinking", "optimizer=adamw_kahan"), WARM],
 )
 def test_the_shipped_experiments_are_clean(experiment: tuple[str, ...]):
     assert said(*experiment) == []

@@ -13,7 +13,7 @@ from tracer1.errors import ConfigError, UnknownName
 from tracer1.training.dry_run import rehearse
 from tracer1.training.overrides import CONF, check_overrides
 
-PAPER = ("+experiment=stage1_gui", "strategy=ddp", "trainer.devices=8")
+PAPER = ("+experiment=stage1_gui", "optimizer=adamw_kahan", "strategy=ddp", "trainer.devices=8")
 LORA = "model.lora={rank: 32, alpha: 64}"
 
 
@@ -45,7 +45,8 @@ def screen(*overrides: str) -> str:
         ("+experiment=demo_stage1",),
         ("+experiment=demo_stage2", "model.path=demo/tiny_planner"),
         ("+experiment=warmstart", "model.path=Qwen/Qwen3-VL-4B-Thinking", "trainer.precision=bf16-mixed"),
-        ("engine=vllm_server", "engine.url=http://localhost:1"),
+        ("+experiment=stage1_gui", "algorithm=dapo", "engine=vllm_server", "engine.url=http://localhost:1"),
+        ("engine=recorded", "engine.folder=rollouts", "algorithm=gspo"),
     ],
 )
 def test_one_screen(overrides: tuple[str, ...]):
@@ -125,6 +126,8 @@ def test_a_mistake_is_one_line_and_code_2(tmp_path: Path, overrides: list[str], 
         (["assume.screenshot=[1920]"], "assume.screenshot="),
         (["recipe=warmstart"], "add +experiment=warmstart"),
         (["model.lora={rnk: 3}"], "model.lora="),
+        (["algorithm.surrogate=sequence"], "Set algorithm.average=sequences"),
+        (["algorithm.kl_in=reward", "algorithm.kl_coef=0"], "takes nothing off the reward"),
         (["+experiment=stage2_gui"], "outputs/stage1_gui/policy: there is no"),
     ],
 )

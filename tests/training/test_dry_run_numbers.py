@@ -14,7 +14,7 @@ from tracer1.training.dry_run.workload import TEXT_TOKENS, Workload, ranks_of, r
 from tracer1.training.overrides import CONF, check_overrides
 from tracer1.training.settings import SETTINGS
 
-PAPER = ("+experiment=stage1_gui", "strategy=ddp", "trainer.devices=8")
+PAPER = ("+experiment=stage1_gui", "optimizer=adamw_kahan", "strategy=ddp", "trainer.devices=8")
 LORA = "model.lora={rank: 32, alpha: 64}"
 B8 = 8_767_123_696  # parameters
 
@@ -241,6 +241,10 @@ def test_passes_of_the_papers_run():
 def test_the_old_pass(how: str, part: float):
     passes = passes_of(*PAPER, f"algorithm.old_logprobs={how}")
     assert passes["old log-probs"][0] == part * passes["reference"][0]
+
+
+def test_responses_that_are_replayed_cost_nothing():
+    assert passes_of(*PAPER, "engine=recorded", "engine.folder=x")["sampling"] == (0, 0)
 
 
 def test_no_reference_without_a_kl():

@@ -33,6 +33,7 @@ def rehearse(config: Mapping[str, Any], console: Console | None = None) -> None:
     """
     load = read_workload(config)
     build_reward(config["reward"]["terms"])
+    _check_objective(config["algorithm"])
     for registry, group in ((ENGINES, "engine"), (EXECUTORS, "executor")):
         _check_name(registry, config[group].get("name"))
     memory, passes = plan_memory(load, config), plan_work(load, config)
@@ -44,6 +45,14 @@ def rehearse(config: Mapping[str, Any], console: Console | None = None) -> None:
             0, f"It would fit with {fits}" if fits else "No setting alone makes it fit: take more or larger devices"
         )
     show(config["run_name"], load, memory, (passes, hours), remarks, console or Console(width=WIDTH))
+
+
+def _check_objective(algorithm: Mapping[str, Any]) -> None:
+    """Only settings off the beaten path can clash, and only for them the second is spent that loading torch takes."""
+    if algorithm["surrogate"] != "token" or algorithm["kl_in"] != "loss":
+        from tracer1.algorithms.objective import make_objective
+
+        make_objective(algorithm)
 
 
 def _check_name(registry: Registry, name: str | None) -> None:

@@ -30,7 +30,7 @@ def plan_work(load: Workload, config: Mapping[str, Any]) -> list[Pass]:
     if not load.grpo:
         return [_scaled(_update(load, once, each), prompts)]
     algorithm = config["algorithm"]
-    passes = [Pass("sampling", once.total, each.total, "prefill and decoding")]
+    passes = [_sampling(once, each, config)]
     if load.frozen_vision:
         passes.append(Pass("vision tower", once.vision, once.vision, "frozen: once a round for the passes below"))
     seen = (once.total - once.vision, each.total - each.vision) if load.frozen_vision else (once.total, each.total)
@@ -42,6 +42,15 @@ def plan_work(load: Workload, config: Mapping[str, Any]) -> list[Pass]:
         passes.append(Pass("reference", 0, 0, "none: algorithm.kl_coef=0"))
     passes.append(_update(load, once, each))
     return [_scaled(one, prompts) for one in passes]
+
+
+def _sampling(once: Flops, each: Flops, config: Mapping[str, Any]) -> Pass:
+    engine, again = config["engine"].get("name"), config["algorithm"]["dynamic_sampling"]
+    if engine == "recorded":
+        return Pass("sampling", 0, 0, "none: engine=recorded replays")
+    where = "" if engine in ("transformers", "vllm") else f", by engine={engine}"
+    drawn = f"; up to {again['max_draws']} times with dynamic_sampling" if again else ""
+    return Pass("sampling", once.total, each.total, f"prefill and decoding{where}{drawn}")
 
 
 def _old_share(how: str, updates: int) -> tuple[float, str]:
@@ -92,7 +101,8 @@ def plan_hours(load: Workload, config: Mapping[str, Any], passes: list[Pass]) ->
     """Passes at the assumed share of the device's operations, decoding at that of its bandwidth; whichever is slower."""
     speed = peak_flops(load) * load.assumed.mfu
     work = {one.name: one.shared if load.shared else one.repeated for one in passes}
-    sampled = next((one.shared for one in passes if one.name == "sampling"), 0.0)
+    own = config["engine"].get("name") in ("transformers", "vllm")
+    sampled = next((one.shared for one in passes if one.name == "sampling" and own), 0.0)
     decoding = decode_seconds(load, config["engine"], load.assumed) if load.grpo else 0.0
     rest = sum(operations for name, operations in work.items() if name != "sampling")
     return Hours(max(sampled / speed, decoding), rest / speed)
