@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from torch.testing import assert_close
 
 from tracer1.errors import CheckpointError
@@ -30,6 +31,12 @@ def build(folder: Path, dtype: str = "float64", **options: Any) -> PolicyModule:
         optimizer=lambda p: torch.optim.SGD(p, lr=0.1),
         options=ModelOptions(dtype=dtype, **options),
     )
+
+
+def trainer(precision: Precision | None = None) -> SimpleNamespace:
+    """What a policy asks of its trainer: sums over ranks, and how a step is computed."""
+    strategy = SimpleNamespace(reduce=lambda value, reduce_op: value)
+    return SimpleNamespace(strategy=strategy, precision_plugin=precision or Precision())
 
 
 def collate(policy: PolicyModule, prompts: Sequence[Prompt], responses: Sequence[Sequence[int]]):
@@ -132,7 +139,7 @@ def test_on_policy_the_ratio_is_one_and_nothing_is_clipped(tiny_folder: Path, pr
     old = policy.logprobs(*batch)
     lp, _ = response_logprobs(policy.model, *batch)
     assert (lp == old).all()  # bit for bit: the same packing
-    policy.trainer = SimpleNamespace(strategy=SimpleNamespace(reduce=lambda value, reduce_op: value))
+    policy.trainer = trainer()
     loss = policy.training_step(MicroBatch(*batch, torch.tensor([1.0, -1.0]), old, old, old, 6.0, 1), 0)
     assert loss.item() == pytest.approx(-(4 - 2) / 6)  # 4 tokens at -1, 2 at +1, no KL
     figures = policy.pop_figures()
@@ -141,7 +148,7 @@ def test_on_policy_the_ratio_is_one_and_nothing_is_clipped(tiny_folder: Path, pr
 
 def test_figures_are_token_means_over_all_micro_batches(update):
     policy, prompts, responses = update
-    policy.trainer = SimpleNamespace(strategy=SimpleNamespace(reduce=lambda value, reduce_op: value))
+    policy.trainer = trainer()
     (whole,), tokens = micro_batches(policy, prompts, responses, 1), sum(map(len, responses))
     loss = policy.training_step(whole, 0).item()
     at_once = policy.pop_figures()
@@ -196,7 +203,7 @@ def test_the_reference_is_frozen_and_stays_in_evaluation_mode(tiny_folder: Path,
 
 def test_without_an_old_pass_the_update_is_the_same_bit_for_bit(tiny_folder: Path, prompts, some_responses):
     policy = build(tiny_folder, "float32")
-    policy.trainer = SimpleNamespace(strategy=SimpleNamespace(reduce=lambda value, reduce_op: value))
+    policy.trainer = trainer()
     batch = collate(policy, [prompts["seen"], prompts["wide"]], some_responses([4, 2, 7, 1]))
     old, advantages = policy.logprobs(*batch), torch.tensor([1.0, -1.0, 0.3, -0.3])
     ref, engine = old + 0.1, old + 0.25 * batch[1].mask
@@ -261,3 +268,17 @@ def test_an_offloaded_reference_waits_in_main_memory(tiny_folder: Path):
         with reference.awake("there"):
             assert devices == ["there"]
         assert devices == path
+
+
+def test_in_mixed_precision_all_passes_round_alike(tiny_folder: Path, prompts, some_responses):
+    policy = build(tiny_folder, "float32")
+    reference = make_reference(policy, str(tiny_folder))
+    batch = collate(policy, [prompts["seen"], prompts["wide"]], some_responses([4, 2, 7, 1]))
+    exact = policy.logprobs(*batch)
+    policy.trainer = trainer(MixedPrecision("bf16-mixed", "cpu"))
+    old, ref = policy.logprobs(*batch), reference.logprobs(*batch)
+    assert not torch.equal(old, exact)
+    with policy.autocast():
+        now, _ = response_logprobs(policy.model, *batch)
+    assert torch.equal(now, old)
+    assert torch.equal(now, ref)

@@ -4,6 +4,7 @@ It knows no loss.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ class PlannerModule(L.LightningModule):
     def tower_is_frozen(self) -> bool:
         """Whether pictures look the same to the model for the whole run."""
         return not any(parameter.requires_grad for parameter in self.model.model.visual.parameters())
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """What the trainer computes a training step in: passes outside of one must round as it does (trainer.precision)."""
+        return nullcontext() if self._trainer is None else self._trainer.precision_plugin.forward_context()
 
     def sampler(self) -> PolicySampler:
         """What the embedded engine samples with."""

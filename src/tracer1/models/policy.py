@@ -44,13 +44,13 @@ class PolicyModule(PlannerModule):
         """On the policy's device; with the features of the pictures when the vision tower is frozen."""
         prompts = prompts.to(self.device)
         if self.tower_is_frozen and prompts.pixel_values is not None and prompts.features is None:
-            with torch.no_grad():
+            with torch.no_grad(), self.autocast():
                 prompts = replace(prompts, features=picture_features(self.model, prompts))
         return prompts
 
     def logprobs(self, prompts: PromptBatch, responses: ResponseBatch) -> Tensor:
         """(N, R) log-probs of the response tokens, without gradients."""
-        with torch.no_grad():
+        with torch.no_grad(), self.autocast():
             return self.forward_groups(self.model, prompts, responses)[0]
 
     def training_step(self, batch: MicroBatch, batch_idx: int) -> Tensor:

@@ -1,7 +1,7 @@
 """The frozen reference of the KL term. It is never a child of the policy, so it is neither saved nor trained with it."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Protocol, Self
 
@@ -42,6 +42,7 @@ class ReferenceModule(L.LightningModule):
         self.model = load_backbone(path, self.options.dtype, self.options.attention).model.eval().requires_grad_(False)
         self.forward_groups = GroupForward(self.options.shared_prefix, self.options.min_shared_prefix, top_p)
         self.own_tower = True  # its pictures look different from the policy's
+        self.autocast: Callable[[], AbstractContextManager] = nullcontext  # the policy's, so that both round alike
 
     def train(self, mode: bool = True) -> Self:
         """Stays in evaluation mode whatever the trainer asks for."""
@@ -62,7 +63,8 @@ class ReferenceModule(L.LightningModule):
         """(N, R) log-probs of the response tokens."""
         if self.own_tower:
             prompts = replace(prompts, features=None)
-        return self.forward_groups(self.model, prompts, responses)[0]
+        with self.autocast():
+            return self.forward_groups(self.model, prompts, responses)[0]
 
 
 class AdapterReference:
@@ -87,6 +89,7 @@ def make_reference(policy: PolicyModule, path: str) -> Reference:
     if policy.options.lora is not None:
         return AdapterReference(policy)
     reference = ReferenceModule(path, policy.options, policy.forward_groups.top_p)
+    reference.autocast = policy.autocast
     mine, its = (module.model.model.visual.state_dict() for module in (policy, reference))
     reference.own_tower = not all(torch.equal(mine[name], its[name]) for name in mine)
     return reference
