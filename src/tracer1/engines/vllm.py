@@ -131,12 +131,16 @@ class VllmEngine:
             EngineError: vLLM dropped a request.
         """
         assert self._served is not None, "generate() belongs inside `with engine.serving(policy):`"
-        longest = max((len(prompt.token_ids) for prompt in prompts), default=0)
+        if not prompts:
+            return []
+        longest = max(len(prompt.token_ids) for prompt in prompts)
         if longest + sampling.max_tokens > self.max_model_len:
             raise ConfigError(
                 f"A prompt has {longest} tokens and its response up to {sampling.max_tokens}, together more than "
                 f"engine.max_model_len={self.max_model_len}. Raise it, or lower algorithm.sampling.max_tokens."
             )
+        if sampling.temperature > 2:
+            raise ConfigError(f"algorithm.sampling.temperature={sampling.temperature}: vLLM takes at most 2.")
         if self.tensor_parallel_size == 1:
             return self._run(prompts, sampling, seeds)
         return self._run_together(prompts, sampling, seeds)

@@ -4,7 +4,9 @@ Weights go through a folder that trainer and server share (any device, any numbe
 the server reloads from there, drops its caches and takes the push's version; every response names the version it was sampled
 from, so a server that was restarted in between is noticed and brought up to date. Start it with its development routes:
 
-    VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype bfloat16 --max-model-len 8192 --limit-mm-per-prompt '{"image": 1, "video": 0}'
+    VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype bfloat16 --max-model-len 8192 --no-mm-device-do-normalize
+
+(`--no-mm-device-do-normalize`: the pixels come normalised.)
 
 It knows nothing about rewards, plans or steps.
 """
@@ -53,6 +55,8 @@ class VllmServerEngine:
         answer_s: The longest that one answer may take, in seconds.
         patience_s: How long the server may be away before the training stops, in seconds.
         bucket_mb: Size of one file of weights, in MiB.
+        reload: The server's method that reads weights: vLLM's own, or `tracer1_reload` of `_vllm_worker.FullReload`, which a
+            server on a CPU needs for a model with a tied head.
     """
 
     def __init__(
@@ -63,10 +67,11 @@ class VllmServerEngine:
         answer_s: float = 1800.0,
         patience_s: float = 600.0,
         bucket_mb: int = 1024,
+        reload: str = "reload_weights",
     ) -> None:
         self.server = PatientServer(url, answer_s, patience_s)
         self.folder = Path(folder) if folder else Path(tempfile.gettempdir())
-        self.concurrency, self.bucket_mb = concurrency, bucket_mb
+        self.concurrency, self.bucket_mb, self.reload = concurrency, bucket_mb, reload
         self.version = ""  # of the weights that the server should sample from
         self._comparable: frozenset[str] = frozenset()  # weights that the server holds as they were sent
         self._policy: Any = None
@@ -123,7 +128,7 @@ class VllmServerEngine:
         self.version = version
 
     def _reload(self, folder: Path) -> None:
-        body = {"method": "reload_weights", "kwargs": {"weights_path": str(folder.absolute())}}
+        body = {"method": self.reload, "kwargs": {"weights_path": str(folder.absolute())}}
         try:
             self.server.call("POST", "/collective_rpc", body)
         except Refused as error:
