@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from tracer1.engines import transformers
 from tracer1.engines.transformers import draw
 from tracer1.interfaces import Sampling
 
@@ -108,3 +109,24 @@ def test_rows_do_not_see_each_other():
     for row in range(9):
         alone = draw(logits[row : row + 1], noise[row : row + 1], Sampling(0.8, 0.9))
         assert (together[0][row], together[1][row]) == (alone[0][0], alone[1][0])
+
+
+@pytest.mark.parametrize("top_p", [0.5, 0.9, 0.99, 1.0])
+def test_looking_at_a_few_tokens_first_changes_no_draw(top_p: float, monkeypatch: pytest.MonkeyPatch):
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(400, 300, generator=generator) * torch.linspace(0.1, 6, 400)[:, None]  # flat to sharp
+    noise = torch.rand(400, generator=generator, dtype=torch.float64)
+    few, _ = draw(logits, noise, Sampling(1.0, top_p))
+    monkeypatch.setattr(transformers, "_HEAD", 300)
+    whole, _ = draw(logits, noise, Sampling(1.0, top_p))
+    assert torch.equal(few, whole)
+
+
+def test_a_draw_does_not_depend_on_the_rows_beside_it():
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(50, 300, generator=generator) * torch.linspace(0.1, 6, 50)[:, None]
+    noise = torch.rand(50, generator=generator, dtype=torch.float64)
+    together, _ = draw(logits, noise, Sampling(1.0, 0.9))
+    assert together.tolist() == [
+        int(draw(logits[i : i + 1], noise[i : i + 1], Sampling(1.0, 0.9))[0]) for i in range(50)
+    ]

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from tracer1.models.attention import grouped_attention
+from tracer1.models.attention import grouped_attention, masked_attention
 
 
 def inputs(length: int, seen: int, key_heads: int) -> tuple[torch.Tensor, ...]:
@@ -28,6 +28,17 @@ def test_equals_transformers(length: int, seen: int, masked: bool, key_heads: in
     results = []
     for attend in (grouped_attention, sdpa_attention_forward):
         out, _ = attend(module, query, key, value, mask, scaling=0.3)
+        results.append((out, *torch.autograd.grad(out.square().sum(), (query, key, value))))
+    for ours, theirs in zip(*results, strict=True):
+        assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_shared_heads_and_repeated_heads_are_the_same() -> None:
+    query, key, value = inputs(4, 9, 2)
+    mask = torch.zeros(1, 1, 4, 9, dtype=torch.float64).masked_fill(torch.ones(4, 9).tril(5) == 0, -torch.inf)
+    results = []
+    for repeat in (True, False):
+        out = masked_attention(query, key, value, mask, 0.3, repeat)
         results.append((out, *torch.autograd.grad(out.square().sum(), (query, key, value))))
     for ours, theirs in zip(*results, strict=True):
         assert_close(ours, theirs, rtol=1e-10, atol=1e-12)

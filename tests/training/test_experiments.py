@@ -14,7 +14,7 @@ PAPER = {
     "model.dtype": "bfloat16",
     "trainer.precision": "bf16-true",
     "trainer.gradient_clip_val": 1.0,
-    "optimizer._target_": "torch.optim.AdamW",
+    "optimizer._target_": "optimi.AdamW",
     "optimizer.lr": 1e-6,
     "optimizer.betas": [0.9, 0.999],
     "optimizer.weight_decay": 0.01,

@@ -66,8 +66,22 @@ def packed_attention(query: Tensor, key: Tensor, value: Tensor, layout: Layout, 
     keys, values = layout.after_prompt(k_prompt, k_response), layout.after_prompt(v_prompt, v_response)
     q_response = layout.side_by_side(q_response)
     mask = layout.mask(query.dtype)
-    response = scaled_dot_product_attention(q_response, keys, values, attn_mask=mask, scale=scale, enable_gqa=True)
+    response = masked_attention(q_response, keys, values, mask, scale, repeat=query.device.type != "cpu")
     return layout.gather(prompt, layout.apart(response))[None]
+
+
+def masked_attention(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float | None, repeat: bool
+) -> Tensor:
+    """(B, heads, R, D) queries over (B, key heads, S, D) with a mask (B or 1, 1, R, S) added to the scores.
+
+    `repeat` copies keys and values for the query heads that share them: no kernel of a GPU takes a mask and shared heads
+    together, and PyTorch would write down all scores instead. The CPU's kernel takes both.
+    """
+    if repeat:
+        shared = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(shared, dim=1), value.repeat_interleave(shared, dim=1)
+    return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale, enable_gqa=not repeat)
 
 
 def register() -> None:
