@@ -27,7 +27,7 @@ METRICS: dict[str, str] = {
     "optim/lr": "learning rate",
     "optim/grad_norm": "gradient norm before clipping",
     "optim/skipped": "optimizer updates skipped because loss or gradient was not finite",
-    "data/epoch": "passes over the training steps so far, fractional",
+    "data/epoch": "whole passes over the training steps so far",
     "data/dropped_prompts": "prompts dropped because they exceed the prompt limit",
     "time/<stage>_s": "wall time of one stage of the round, e.g. time/generating_s",
     "sft/loss": "supervised loss: mean cross-entropy per target token, in nats",
