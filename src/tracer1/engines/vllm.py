@@ -131,16 +131,6 @@ class VllmEngine:
             EngineError: vLLM dropped a request.
         """
         assert self._served is not None, "generate() belongs inside `with engine.serving(policy):`"
-        if not prompts:
-            return []
-        longest = max(len(prompt.token_ids) for prompt in prompts)
-        if longest + sampling.max_tokens > self.max_model_len:
-            raise ConfigError(
-                f"A prompt has {longest} tokens and its response up to {sampling.max_tokens}, together more than "
-                f"engine.max_model_len={self.max_model_len}. Raise it, or lower algorithm.sampling.max_tokens."
-            )
-        if sampling.temperature > 2:
-            raise ConfigError(f"algorithm.sampling.temperature={sampling.temperature}: vLLM takes at most 2.")
         if self.tensor_parallel_size == 1:
             return self._run(prompts, sampling, seeds)
         return self._run_together(prompts, sampling, seeds)
@@ -160,6 +150,7 @@ class VllmEngine:
         return responses[start : start + counts[group.rank_in_group]]
 
     def _run(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[Sequence[int]]) -> list[Response]:
+        self._check_fits(prompts, sampling)
         engine, done = self._llm.llm_engine, {}
         for b, (prompt, group) in enumerate(zip(prompts, seeds, strict=True)):
             asked = engine_input(prompt, self._served)
@@ -170,6 +161,16 @@ class VllmEngine:
         return [
             self._response(prompts[b], done[f"{b}/{i}"]) for b, group in enumerate(seeds) for i in range(len(group))
         ]
+
+    def _check_fits(self, prompts: Sequence[Prompt], sampling: Sampling) -> None:
+        longest = max((len(prompt.token_ids) for prompt in prompts), default=0)
+        if prompts and longest + sampling.max_tokens > self.max_model_len:
+            raise ConfigError(
+                f"A prompt has {longest} tokens and its response up to {sampling.max_tokens}, together more than "
+                f"engine.max_model_len={self.max_model_len}. Raise it, or lower algorithm.sampling.max_tokens."
+            )
+        if sampling.temperature > 2:
+            raise ConfigError(f"algorithm.sampling.temperature={sampling.temperature}: vLLM takes at most 2.")
 
     def _response(self, prompt: Prompt, output: Any) -> Response:
         (answer,) = output.outputs
