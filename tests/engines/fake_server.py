@@ -25,6 +25,10 @@ class FakeVllm:
         self.cached: set[str] = set()  # digests of the pictures that were brought
         self.forgets_pictures = self.ignores_weights = False
         self.hang_s = 3.0
+        self.config = {
+            "model_config": {"dtype": "torch.float32", "multimodal_config": {"mm_device_do_normalize": False}},
+            "device_config": {"device": "cuda"},
+        }
         self.restart()
 
     def restart(self) -> None:
@@ -48,7 +52,7 @@ class FakeVllm:
     # --- answers -----------------------------------------------------------------------------------------------------------
 
     def collective_rpc(self, body: dict[str, Any]) -> dict[str, Any]:
-        assert body["method"] == "reload_weights"
+        assert body["method"] in ("reload_weights", "tracer1_reload")
         folder = Path(body["kwargs"]["weights_path"])
         self.weights = {k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()}
         return {"results": [None]}
@@ -94,6 +98,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: Any) -> None:
         pass
+
+    def do_GET(self) -> None:
+        known = self.path == "/server_info?config_format=json"
+        self.answer(200 if known else 404, {"vllm_config": self.fake.config} if known else {"error": "no such route"})
 
     def do_POST(self) -> None:
         fake = self.fake

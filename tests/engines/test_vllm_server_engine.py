@@ -28,10 +28,12 @@ class Policy:
     """Only what an engine takes: a tokenizer, stop ids, weights."""
 
     def __init__(self) -> None:
-        config = SimpleNamespace(image_token_id=IMAGE)
+        config = SimpleNamespace(image_token_id=IMAGE, tie_word_embeddings=True)
         decode = SimpleNamespace(decode=lambda ids, skip_special_tokens: " ".join(map(str, ids)))
         self.backbone = SimpleNamespace(
-            tokenizer=decode, model=SimpleNamespace(config=config), image_processor=SimpleNamespace(merge_size=2)
+            tokenizer=decode,
+            model=SimpleNamespace(config=config, dtype=torch.float32),
+            image_processor=SimpleNamespace(merge_size=2),
         )
         self.fill = 1.0
 
@@ -179,6 +181,25 @@ def _stale(answer: dict[str, Any]) -> dict[str, Any]:
     return answer["choices"][0] | {"weight_versions": [{"version": "default", "start": 0, "end": 3}]}
 
 
+def test_a_server_that_was_started_wrongly_is_told_apart(fake: FakeVllm, tmp_path: Path):
+    model, device = fake.config["model_config"], fake.config["device_config"]
+
+    def said() -> str:
+        with pytest.raises(EngineError) as caught, make(fake, tmp_path).serving(Policy()):
+            pass
+        return str(caught.value)
+
+    model["dtype"] = "torch.bfloat16"
+    assert "it computes in torch.bfloat16, the policy in torch.float32" in said()
+    model |= {"dtype": "torch.float32", "multimodal_config": {"mm_device_do_normalize": True}}
+    assert "--no-mm-device-do-normalize" in said()
+    model["multimodal_config"]["mm_device_do_normalize"] = False
+    device["device"] = "cpu"
+    assert "engine.reload=tracer1_reload" in said()
+    with make(fake, tmp_path, reload="tracer1_reload").serving(Policy()):
+        assert fake.version != "default"
+
+
 # --- failures ----------------------------------------------------------------------------------------------------------
 
 
@@ -238,7 +259,6 @@ def test_a_refusal_is_told_at_once(fake: FakeVllm, tmp_path: Path):
 
 
 def test_a_server_without_development_routes_is_told_apart(fake: FakeVllm, tmp_path: Path):
-    fake.collective_rpc = None  # the route is there, but let us pretend
     engine = make(fake, tmp_path)
     engine.server.url += "/v1"  # every path is now unknown
     with pytest.raises(EngineError, match=r"404.*VLLM_SERVER_DEV_MODE=1"), engine.serving(Policy()):

@@ -42,6 +42,7 @@ OPTIONS = (
 def start(folder: Path, port: int, log: Path) -> subprocess.Popen:
     environment = {
         **os.environ,
+        "PYTHONPATH": str(Path(__file__).resolve().parents[2] / "src"),  # the worker extension
         "VLLM_SERVER_DEV_MODE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -63,7 +64,7 @@ def wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
                 return
         except requests.RequestException:
             time.sleep(0.5)
-    pytest.fail(f"the server did not start:\n{log.read_text()[-3000:]}")
+    pytest.fail(f"the server did not start:\n{log.read_text()[-20000:]}")
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ Weights go through a folder that trainer and server share (any device, any numbe
 the server reloads from there, drops its caches and takes the push's version; every response names the version it was sampled
 from, so a server that was restarted in between is noticed and brought up to date. Start it with its development routes:
 
-    VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype bfloat16 --max-model-len 8192 --no-mm-device-do-normalize
+    VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype bfloat16 --max-model-len 8192 --enable-scale-out --no-mm-device-do-normalize
 
-(`--no-mm-device-do-normalize`: the pixels come normalised.)
+(scale-out: the route that takes token ids and pixels; the pixels come normalised.)
 
 It knows nothing about rewards, plans or steps.
 """
@@ -109,11 +109,14 @@ class VllmServerEngine:
         self.version = verdict[1]
 
     def _push(self) -> None:
+        if not self.version:
+            self._check_server()
         version = uuid.uuid4().hex
         folder = self.folder / f"tracer1-weights-{version}"
         try:
             digests = self._write(folder)
-            self._reload(folder)
+            where = {"weights_path": str(folder.absolute())}
+            self._development("POST", "/collective_rpc", {"method": self.reload, "kwargs": where})
             if not self.server.call("POST", "/reset_prefix_cache")["success"]:
                 raise EngineError(
                     f"The vLLM server at {self.server.url} kept its prefix cache after new weights: it has requests of somebody "
@@ -127,10 +130,28 @@ class VllmServerEngine:
             shutil.rmtree(folder, ignore_errors=True)
         self.version = version
 
-    def _reload(self, folder: Path) -> None:
-        body = {"method": self.reload, "kwargs": {"weights_path": str(folder.absolute())}}
+    def _check_server(self) -> None:
+        """Whether it was started in a way that serves: each of these would go wrong without a sound."""
+        info = self._development("GET", "/server_info?config_format=json")["vllm_config"]
+        model, device = info["model_config"], info["device_config"]["device"]
+        backbone = self._policy.backbone.model
+        problem = ""
+        if model["dtype"] != str(backbone.dtype):
+            problem = f"it computes in {model['dtype']}, the policy in {backbone.dtype}: start it with the --dtype of model.dtype"
+        elif (model["multimodal_config"] or {}).get("mm_device_do_normalize"):
+            problem = "it would normalise the pixels a second time: start it with --no-mm-device-do-normalize"
+        elif device == "cpu" and backbone.config.tie_word_embeddings and self.reload == "reload_weights":
+            problem = (
+                "on a CPU it would keep its old output head: start it with --worker-extension-cls "
+                "tracer1.engines._vllm_worker.FullReload and set engine.reload=tracer1_reload"
+            )
+        if problem:
+            raise EngineError(f"The vLLM server at {self.server.url} cannot serve this training: {problem}.")
+
+    def _development(self, method: str, path: str, body: Any = None) -> Any:
+        """One of the routes that only a server in development mode has."""
         try:
-            self.server.call("POST", "/collective_rpc", body)
+            return self.server.call(method, path, body)
         except Refused as error:
             raise EngineError(f"{error} It must be started with VLLM_SERVER_DEV_MODE=1 to take weights.") from error
 
