@@ -96,7 +96,8 @@ def load_plugins(modules: Iterable[str]) -> None:
 
 
 def quiet_libraries() -> None:
-    """Silences what a user of tracer1 cannot act upon: libraries' advice, and progress bars of single seconds."""
+    """Silences what a user of tracer1 cannot act upon: libraries' advice, progress bars of single seconds, idle work."""
+    import torch
     import transformers
 
     for name in ("lightning.pytorch", "lightning.fabric", "transformers"):
@@ -104,3 +105,5 @@ def quiet_libraries() -> None:
     logging.getLogger("lightning").handlers.clear()  # it says everything twice: here, and through the root's handlers
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", r"`isinstance\(treespec", FutureWarning)  # torch to Lightning
+    # Deterministic mode would write into every new tensor before it is used: 7 % of a round on a CPU
+    torch.utils.deterministic.fill_uninitialized_memory = False

@@ -125,17 +125,10 @@ def run(gate: Gate, case: Case, folder: Path, screens: int, extra: list[str]) ->
         "weights": weights_digest(policy.model),
         "settings": {"overrides": [*overrides(case, Path("POLICY")), *extra]},
     }
-    trainer = L.Trainer(
-        accelerator="cpu" if case.device == "cpu" else "gpu",
-        devices=1,
-        max_epochs=-1,
-        gradient_clip_val=1.0,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        callbacks=[Turns(gate, stream)],
-    )
+    settings = {key: value for key, value in config["trainer"].items() if key != "_target_"}
+    settings["accelerator"] = "cpu" if case.device == "cpu" else "gpu"
+    callbacks = [Turns(gate, stream)]
+    trainer = L.Trainer(**settings, max_epochs=-1, logger=False, enable_progress_bar=False, callbacks=callbacks)
     trainer.fit(policy, train_dataloaders=stream)
 
 

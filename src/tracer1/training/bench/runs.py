@@ -6,7 +6,10 @@ It knows nothing of tables and plots (`report.py`, `plots.py`).
 import importlib.util
 import tempfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -124,30 +127,38 @@ def run_dense(options: Options) -> Figures:
 
 def run_curves(options: Options) -> Figures:
     """Counted operations, dense over shared, along the response's length and along the picture's size."""
-    from tracer1.training.bench.flops import count_both
-
     shape, base = ("tiny", QUICK_PREFIX) if options.quick else ("8b", PREFIX)
     lengths, images = ((4, 8), IMAGES[:1]) if options.quick else (RESPONSES, IMAGES)
-    figures: Figures = {"shape": shape, "responses": {}, "images": {}}
-    for length in lengths:
-        case = replace(base, response_tokens=length, shape=shape)
-        figures["responses"][str(length)] = count_both(case)
-        options.say(f"  {length} response tokens: {figures['responses'][str(length)]['ratio']:.2f}")
-    for image in images:
-        case = replace(base, image=image, shape=shape)
-        case = replace(case, prompt_tokens=case.image_tokens + TEXT_TOKENS)
-        counted = count_both(case) | {"image_tokens": case.image_tokens}
-        figures["images"][f"{image[0]}x{image[1]}"] = counted
-        options.say(f"  {image[0]}x{image[1]}: {counted['ratio']:.2f}")
-    return figures
+    along_length = {str(length): replace(base, response_tokens=length, shape=shape) for length in lengths}
+    along_size = {}
+    for width, height in images:
+        case = replace(base, image=(width, height), shape=shape)
+        along_size[f"{width}x{height}"] = replace(case, prompt_tokens=case.image_tokens + TEXT_TOKENS)
+    counted = _count_all([*along_length.values(), *along_size.values()], options)
+    sizes = {name: {**counted[case], "image_tokens": case.image_tokens} for name, case in along_size.items()}
+    return {"shape": shape, "responses": {n: counted[case] for n, case in along_length.items()}, "images": sizes}
+
+
+def _count_all(cases: list[Case], options: Options) -> dict[Case, Figures]:
+    """Counts side by side: how long that takes is no figure of ours."""
+    from tracer1.training.bench.flops import count_both
+
+    cases = list(dict.fromkeys(cases))
+    counted = {}
+    with ExitStack() as stack:
+        count = map
+        if not options.quick:
+            count = stack.enter_context(ProcessPoolExecutor(options.threads, get_context("spawn"))).map
+        for case, counts in zip(cases, count(count_both, cases), strict=True):
+            counted[case] = counts
+            options.say(f"  {case}, {case.prompt_tokens} prompt tokens: {counts['ratio']:.2f}")
+    return counted
 
 
 def run_logits(options: Options) -> Figures:
     """Memory of the log-probs in blocks and with full logits, as vocabulary and length grow."""
-    sizes = (
-        [(256, 1024)] if options.quick else [(t, v) for v in (32_768, 151_936) for t in (512, 1024, 2048, 4096, 8192)]
-    )
-    settings = [Logits(t, v, blocks) for t, v in sizes for blocks in (True, False) if blocks or t * v < 7e8]
+    sizes = [(256, 1024)] if options.quick else [(t, v) for v in (32_768, 151_936) for t in (512, 2048, 8192)]
+    settings = [Logits(t, v, blocks) for t, v in sizes for blocks in (True, False) if blocks or t * v < 4e8]
     side = _side("logits", "memory:run", options.case(PREFIX), (settings, options.device))
     rows = []
     try:
