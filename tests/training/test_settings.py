@@ -6,7 +6,17 @@ import pytest
 
 from tracer1.errors import ConfigError
 from tracer1.training.overrides import CONF, check_overrides
-from tracer1.training.settings import OPEN_GROUPS, SETTINGS, Choice, Number, Text, check_settings
+from tracer1.training.settings import (
+    COUNT,
+    OPEN_GROUPS,
+    SETTINGS,
+    SHARE,
+    Choice,
+    Fields,
+    Number,
+    Text,
+    check_settings,
+)
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 
@@ -22,6 +32,7 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
         (Choice(("error", "warn")), ["warn"], ["warning", None, True]),
         (Text(), ["a", 7], ["", None, True]),
         (Text(optional=True), [None, "last"], ["", False]),
+        (Fields({"a": COUNT, "b": SHARE}), [None, {"a": 1, "b": 0.5}], [{}, {"a": 1}, {"a": 0, "b": 1}, 3, [1]]),
     ],
 )
 def test_kinds(kind, good: list, bad: list):
