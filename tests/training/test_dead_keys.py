@@ -76,7 +76,11 @@ def said(*overrides: str) -> list[str]:
         (["checkpoint.keep=99"], "checkpoint.keep=99:", "29 are written"),
         (["algorithm.max_skipped_updates=600"], "algorithm.max_skipped_updates:", "only 572 updates"),
         (["ckpt_path=last", "overwrite=true"], "overwrite:", "nothing is begun anew"),
-        (["engine.prompts_per_batch=1000"], "engine.prompts_per_batch=1000:", "512 prompts a round"),
+        (
+            ["engine=transformers", "engine.prompts_per_batch=1000"],
+            "engine.prompts_per_batch=1000:",
+            "512 prompts a round",
+        ),
         (
             ["engine=vllm", "engine.max_model_len=4096"],
             "model.prompt.max_prompt_tokens:",

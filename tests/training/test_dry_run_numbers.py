@@ -141,7 +141,7 @@ def test_an_offloaded_reference_lies_in_main_memory():
 
 def test_the_cache_of_the_embedded_engine_is_that_of_its_batch():
     """147,456 bytes a token in the 8B model; every response has its own copy of the prompt's."""
-    items = items_of("+experiment=stage1_gui", "engine.prompts_per_batch=2")
+    items = items_of("+experiment=stage1_gui", "engine=transformers", "engine.prompts_per_batch=2")
     assert items["key-value cache"] == 2 * 5 * (6144 + 2048) * 147_456
 
 
