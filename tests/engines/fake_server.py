@@ -28,6 +28,7 @@ class FakeVllm:
         self.config = {
             "model_config": {"dtype": "torch.float32", "multimodal_config": {"mm_device_do_normalize": False}},
             "device_config": {"device": "cuda"},
+            "scheduler_config": {"enable_chunked_prefill": True},
         }
         self.restart()
 

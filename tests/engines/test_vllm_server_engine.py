@@ -195,6 +195,8 @@ def test_a_server_that_was_started_wrongly_is_told_apart(fake: FakeVllm, tmp_pat
     assert "--no-mm-device-do-normalize" in said()
     model["multimodal_config"]["mm_device_do_normalize"] = False
     device["device"] = "cpu"
+    assert "--no-enable-chunked-prefill" in said()
+    fake.config["scheduler_config"]["enable_chunked_prefill"] = False
     assert "engine.reload=tracer1_reload" in said()
     with make(fake, tmp_path, reload="tracer1_reload").serving(Policy()):
         assert fake.version != "default"

@@ -35,6 +35,7 @@ START_S = 400
 SERVE = "vllm.entrypoints.openai.api_server"
 OPTIONS = (
     "--dtype float32 --max-model-len 512 --enforce-eager --no-mm-device-do-normalize --enable-scale-out --block-size 32 "
+    "--no-enable-chunked-prefill "
     "--worker-extension-cls tracer1.engines._vllm_worker.FullReload --host 127.0.0.1"
 )
 

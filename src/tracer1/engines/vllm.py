@@ -94,6 +94,8 @@ class VllmEngine:
             "enable_sleep_mode": on_gpu,
             "enforce_eager": not on_gpu,
             "enable_prefix_caching": True,
+            "enable_chunked_prefill": on_gpu,  # vLLM 0.32 cannot rewind a CPU's seeded generator after half a prompt
+            "max_num_batched_tokens": max(8192, self.max_model_len),
             "limit_mm_per_prompt": {"image": 1, "video": 0},
             "mm_processor_cache_gb": 0,  # pictures come ready-made
             "mm_device_do_normalize": False,  # and normalised

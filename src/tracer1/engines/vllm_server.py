@@ -140,6 +140,10 @@ class VllmServerEngine:
             problem = f"it computes in {model['dtype']}, the policy in {backbone.dtype}: start it with the --dtype of model.dtype"
         elif (model["multimodal_config"] or {}).get("mm_device_do_normalize"):
             problem = "it would normalise the pixels a second time: start it with --no-mm-device-do-normalize"
+        elif device == "cpu" and info["scheduler_config"]["enable_chunked_prefill"]:
+            problem = (
+                "on a CPU it fails when it stops half-way through a prompt: start it with --no-enable-chunked-prefill"
+            )
         elif device == "cpu" and backbone.config.tie_word_embeddings and self.reload == "reload_weights":
             problem = (
                 "on a CPU it would keep its old output head: start it with --worker-extension-cls "
