@@ -56,14 +56,18 @@ def tiny64(own_tiny: Backbone, exact: None) -> Backbone:
 
 @pytest.fixture(scope="session")
 def prompts(tiny: Backbone, make_step: Callable[..., Step], draw_screen: Callable[..., bytes]) -> dict[str, Prompt]:
-    """`seen` and `wide` with pictures of different sizes, `blind` without one; all of different lengths."""
+    """`seen` and `wide` with pictures of different sizes, `two pictures` with both, `blind` without one; all of different lengths."""
     encoder = PromptEncoder(tiny, horizon=5, style="brief")
     steps = {
         "seen": make_step("Click on the red button."),
         "wide": make_step("Press submit.", trajectory="b", screenshot=draw_screen((160, 64), (90, 10), "blue")),
         "blind": make_step("Type the name into the box, then go.", trajectory="c", screenshot=None),
     }
-    return {name: encoder.encode(step) for name, step in steps.items()}
+    found = {name: encoder.encode(step) for name, step in steps.items()}
+    first, second = found["seen"], found["wide"]
+    tensors = {name: torch.cat([first.tensors[name], second.tensors[name]]) for name in first.tensors}
+    found["two pictures"] = Prompt("two", first.token_ids + second.token_ids, tensors)
+    return found
 
 
 @pytest.fixture(scope="session")

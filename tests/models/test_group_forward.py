@@ -29,7 +29,7 @@ def paths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def batch(tiny, prompts, some_responses) -> tuple[PromptBatch, ResponseBatch]:
-    chosen = [prompts[name] for name in ("blind", "wide", "seen")]
+    chosen = [prompts[name] for name in ("two pictures", "blind", "wide")]
     responses = ResponseBatch.collate(some_responses([3, 1, 5, 0, 6, 2, 2, 4, 1]), tiny.pad_id)
     return PromptBatch.collate(chosen, tiny.pad_id, tiny.rope_index), responses
 

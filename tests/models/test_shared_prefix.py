@@ -72,6 +72,8 @@ CASES = {
     "with and without a picture, groups of one": (["seen", "blind"], [4, 8]),
     "with and without a picture, groups of three": (["blind", "wide", "seen"], [3, 1, 5, 0, 6, 2, 2, 4, 1]),
     "no picture at all": (["blind"], [3, 5]),
+    "two pictures in one prompt": (["two pictures"], [3, 0, 5]),
+    "none, two and one": (["blind", "two pictures", "wide"], [1, 4, 6, 2, 3, 3]),
 }
 
 
