@@ -190,6 +190,8 @@ def _serve(pipe: Connection, device: str, threads: int, run: str, arguments: Seq
     module, _, function = run.partition(":")
     try:
         getattr(importlib.import_module(module), function)(gate, *arguments)
+    except (BrokenPipeError, EOFError):
+        return  # the parent has gone: nobody is left to tell
     except Exception:  # the boundary of the process
         pipe.send({"error": traceback.format_exc(limit=-6)})
 

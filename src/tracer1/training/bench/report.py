@@ -46,8 +46,9 @@ def _processor() -> str:
 
 
 def write(figures: Figures, folder: Path, name: str, device: str) -> Path:
-    """Writes figures and machine as `name`.json."""
+    """Writes figures and machine as `name`.json, and the tables beside it as `name`.md."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text(tables(figures) + "\n")
     path = folder / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(device), **figures}, indent=1, default=str) + "\n")
     return path
