@@ -34,7 +34,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def engine(planner: PolicyModule) -> Iterator[VllmEngine]:
     """Built once: a start takes ten seconds. On the way in and out nothing else of the process may change."""
-    made = VllmEngine(max_model_len=512, kv_cache_gb=0.25, options={"block_size": 32, "max_num_seqs": 32})
+    made = VllmEngine(max_model_len=512, kv_cache_gb=0.25, options={"max_num_seqs": 32})
     torch.manual_seed(11)
     random.seed(11)
     before = torch.get_rng_state(), random.getstate(), torch.set_num_threads, torch.get_num_threads()
@@ -194,34 +194,34 @@ def test_the_prompt_of_a_group_is_prefilled_once(served: VllmEngine, screens: li
 # --- a training --------------------------------------------------------------------------------------------------------
 
 
-def test_a_round_of_training(tmp_path: Path):
+@pytest.mark.parametrize(
+    "several",
+    [
+        (),
+        ("strategy=ddp", "trainer.devices=2"),  # each rank has a vLLM of its own
+        (
+            "strategy=ddp",
+            "trainer.devices=2",
+            "engine.tensor_parallel_size=2",
+            "+engine.options.mm_encoder_tp_mode=data",
+        ),
+    ],
+    ids=["one", "two", "tensor-parallel"],
+)
+def test_a_training(tmp_path: Path, several: tuple[str, ...]):
+    """Two rounds, each with a push before it and a validation after it."""
     sys.path.insert(0, str(ROOT / "tests" / "training"))
     import toy_run
 
     toy_run.write_toy_shards(tmp_path)
-    overrides = toy_run.toy_overrides(
-        tmp_path,
-        tmp_path / "out",
-        f"model.path={ROOT}/demo/tiny_planner",
-        "model.reference=${model.path}",
-        "engine=vllm",
-        "engine.max_model_len=512",
-        "engine.kv_cache_gb=0.25",
-        "rounds=2",
-        "evaluation.every=1",
-    )
-    done = toy_run.train_apart(overrides)
+    toy_run.make_toy_planner(tmp_path / "planner", 128)  # four heads: two halves
+    vllm = ("engine=vllm", "engine.max_model_len=512", "engine.kv_cache_gb=0.25", "rounds=2", "evaluation.every=1")
+    done = toy_run.train_apart(toy_run.toy_overrides(tmp_path, tmp_path / "out", *vllm, *several))
     assert done.returncode == 0, done.stderr[-3000:]
     lines = [json.loads(line) for line in (tmp_path / "out/run/metrics.jsonl").read_text().splitlines()]
-    errors = [
-        figures["rollout/logprob_error"] for figures in map(_figures, lines) if "rollout/logprob_error" in figures
-    ]
+    errors = [line["rollout/logprob_error"] for line in lines if "rollout/logprob_error" in line]
     assert len(errors) == 2
     assert max(errors) < 1e-5
-
-
-def _figures(line: dict) -> dict:
-    return line.get("metrics", line)
 
 
 def test_without_vllm_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

@@ -6,6 +6,7 @@ pushes the policy's. (Its own `load_format=dummy` would also write random number
 
 import functools
 import json
+import logging
 import os
 import random
 import tempfile
@@ -35,6 +36,7 @@ def import_vllm() -> Any:
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"])
     try:
         import vllm
     except ImportError as error:

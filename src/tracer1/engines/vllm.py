@@ -100,6 +100,8 @@ class VllmEngine:
             "mm_processor_cache_gb": 0,  # pictures come ready-made
             "mm_device_do_normalize": False,  # and normalised
         }
+        if not on_gpu:
+            settings["block_size"] = 32  # the CPU build's own 128 would share next to nothing of a short prompt
         self._llm = build_llm(backbone, self.tensor_parallel_size, **{**settings, **self.options})
         self._sleeps = on_gpu
         (self._check,) = self._llm.apply_model(
