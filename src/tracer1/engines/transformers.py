@@ -146,8 +146,15 @@ def _most_likely(probs: Tensor, top_p: float) -> Iterator[tuple[Tensor, Tensor, 
     """Rows with their probabilities from the largest on, as far as the nucleus can reach, and whose they are.
 
     A few tokens nearly always hold the nucleus; only the other rows are sorted as a whole. Each row is judged by itself, so a
-    response does not depend on what is sampled beside it.
+    response does not depend on what is sampled beside it. Without a nucleus any order will do.
     """
+    if top_p >= 1:
+        yield (
+            torch.arange(len(probs), device=probs.device),
+            probs,
+            torch.arange(probs.shape[-1], device=probs.device).expand_as(probs),
+        )
+        return
     head = probs.topk(min(_HEAD, probs.shape[-1]), dim=-1)
     short = head.values.double().sum(-1) >= top_p * probs.double().sum(-1)
     if bool(short.any()):
