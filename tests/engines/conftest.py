@@ -25,13 +25,16 @@ def planner() -> PolicyModule:
 
 @pytest.fixture(scope="module")
 def screens(planner: PolicyModule) -> list[Prompt]:
-    """Four prompts of different lengths with a picture, and one without."""
+    """Four prompts of different lengths with a picture, one without, and one with two."""
     steps = []
     for step in read_steps([str(next(ROOT.glob("demo/shards/*-train-*")))]):
         steps.append(step if len(steps) < 4 else replace(step, key=f"{step.key}-blind", screenshot=None))
         if len(steps) == 5:
             break
-    return [planner.encoder.encode(step) for step in steps]
+    prompts = [planner.encoder.encode(step) for step in steps]
+    first, second = prompts[0], prompts[3]
+    tensors = {name: torch.cat([first.tensors[name], second.tensors[name]]) for name in first.tensors}
+    return [*prompts, Prompt("two", first.token_ids + second.token_ids, tensors)]
 
 
 @contextmanager

@@ -101,8 +101,11 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        known = self.path == "/server_info?config_format=json"
-        self.answer(200 if known else 404, {"vllm_config": self.fake.config} if known else {"error": "no such route"})
+        known = {
+            "/server_info?config_format=json": {"vllm_config": self.fake.config},
+            "/weight_info": {"weight_version": self.fake.version},
+        }
+        self.answer(200 if self.path in known else 404, known.get(self.path, {"error": "no such route"}))
 
     def do_POST(self) -> None:
         fake = self.fake

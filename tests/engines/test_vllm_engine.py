@@ -198,7 +198,7 @@ def test_the_prompt_of_a_group_is_prefilled_once(served: VllmEngine, screens: li
     "several",
     [
         (),
-        ("strategy=ddp", "trainer.devices=2"),  # each rank has a vLLM of its own
+        ("strategy=ddp", "trainer.devices=2", "model.dtype=bfloat16"),  # each rank has a vLLM of its own
         (
             "strategy=ddp",
             "trainer.devices=2",
@@ -206,7 +206,7 @@ def test_the_prompt_of_a_group_is_prefilled_once(served: VllmEngine, screens: li
             "+engine.options.mm_encoder_tp_mode=data",
         ),
     ],
-    ids=["one", "two", "tensor-parallel"],
+    ids=["one", "two-bf16", "tensor-parallel"],
 )
 def test_a_training(tmp_path: Path, several: tuple[str, ...]):
     """Two rounds, each with a push before it and a validation after it."""
@@ -221,7 +221,7 @@ def test_a_training(tmp_path: Path, several: tuple[str, ...]):
     lines = [json.loads(line) for line in (tmp_path / "out/run/metrics.jsonl").read_text().splitlines()]
     errors = [line["rollout/logprob_error"] for line in lines if "rollout/logprob_error" in line]
     assert len(errors) == 2
-    assert max(errors) < 1e-5
+    assert max(errors) < (5e-3 if "model.dtype=bfloat16" in several else 1e-5)
 
 
 def test_without_vllm_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

@@ -171,6 +171,21 @@ def test_a_restarted_server_gets_the_weights_again(fake: FakeVllm, tmp_path: Pat
     assert fake.version != "default"
 
 
+def test_what_another_rank_pushed_is_not_pushed_again(fake: FakeVllm, tmp_path: Path):
+    engine = make(fake, tmp_path)
+    with engine.serving(Policy()):
+        fake.version = "default"
+        generate, fake.generate = fake.generate, lambda body: back(FakeVllm.generate(fake, body))
+
+        def back(answer: dict[str, Any]) -> dict[str, Any]:
+            fake.version, fake.generate = engine.version, generate
+            return answer
+
+        (response,) = engine.generate([text_prompt("a")], SAMPLING, [[11]])
+    assert response.token_ids == expected(11)
+    assert fake.paths().count("/collective_rpc") == 1
+
+
 def test_a_server_that_restarts_for_ever_is_an_error(fake: FakeVllm, tmp_path: Path):
     fake.generate = lambda body: {"choices": [_stale(FakeVllm.generate(fake, body))]}
     with pytest.raises(EngineError, match="lost the pushed weights 3 times"):

@@ -95,24 +95,22 @@ class VllmServerEngine:
     def _push_once(self) -> None:
         """Rank 0 pushes, the others wait for its verdict."""
         several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        verdict: list[Any] = [None, ""]
+        verdict: list[Any] = [None, uuid.uuid4().hex]
         if not several or dist.get_rank() == 0:
             try:
-                self._push()
+                if not self.version:
+                    self._check_server()
+                self._push(verdict[1])
             except EngineError as error:
                 verdict[0] = error
-            verdict[1] = self.version
         if several:
             dist.broadcast_object_list(verdict)
         if verdict[0] is not None:
             raise verdict[0]
         self.version = verdict[1]
 
-    def _push(self) -> None:
-        if not self.version:
-            self._check_server()
-        version = uuid.uuid4().hex
-        folder = self.folder / f"tracer1-weights-{version}"
+    def _push(self, version: str) -> None:
+        folder = self.folder / f"tracer1-weights-{uuid.uuid4().hex}"
         try:
             digests = self._write(folder)
             where = {"weights_path": str(folder.absolute())}
@@ -128,7 +126,6 @@ class VllmServerEngine:
             self._verify(digests)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        self.version = version
 
     def _check_server(self) -> None:
         """Whether it was started in a way that serves: each of these would go wrong without a sound."""
@@ -212,7 +209,8 @@ class VllmServerEngine:
                     got[place] = wording.response(prompts[place[0]], answer)
             if len(got) == len(asked):
                 return [got[place] for place in asked]
-            self._push()  # it was restarted, and answered from the weights that it started with
+            if self.server.call("GET", "/weight_info")["weight_version"] != self.version:  # nor has another rank pushed
+                self._push(self.version)  # it was restarted, and answered from the weights that it started with
         raise EngineError(
             f"The vLLM server at {self.server.url} lost the pushed weights {_PUSHES} times in one round: something restarts it. See "
             "its log."
