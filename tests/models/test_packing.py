@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from tracer1.models import attention
 from tracer1.models.attention import packed_attention
 from tracer1.models.batch import PromptBatch, ResponseBatch
 from tracer1.models.packing import Layout, Pack
@@ -53,11 +54,15 @@ def attention_by_loops(query, key, value, owners: list[list[int]]) -> torch.Tens
     return out.transpose(1, 2)
 
 
+@pytest.mark.parametrize("at_a_time", [1, 2, 256])
 @pytest.mark.parametrize(
     ("prompts", "responses"),
     [([3], [2]), ([4], [2, 3, 1]), ([2, 3], [2, 0, 1, 3]), ([1, 1], [1, 2]), ([3, 2], [0, 0]), ([2, 4, 1], [0, 1, 2])],
 )
-def test_equals_attention_token_by_token(prompts: list[int], responses: list[int]):
+def test_equals_attention_token_by_token(
+    prompts: list[int], responses: list[int], at_a_time: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(attention, "QUERIES_AT_A_TIME", at_a_time)
     size = len(responses) // len(prompts)
 
     def mask(lengths: list[int]) -> torch.Tensor:

@@ -15,6 +15,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from tracer1.models.packing import Layout
 
 NAME = "grouped"
+QUERIES_AT_A_TIME = 256  # of a response: attention by a mask computes what the mask then hides
 
 
 def grouped_attention(
@@ -65,9 +66,13 @@ def packed_attention(query: Tensor, key: Tensor, value: Tensor, layout: Layout, 
         return layout.gather(prompt, q_response)[None]
     keys, values = layout.after_prompt(k_prompt, k_response), layout.after_prompt(v_prompt, v_response)
     q_response = layout.side_by_side(q_response)
-    mask = layout.mask(query.dtype)
-    response = masked_attention(q_response, keys, values, mask, scale, repeat=query.device.type != "cpu")
-    return layout.gather(prompt, layout.apart(response))[None]
+    mask, length = layout.mask(query.dtype), q_response.shape[2]
+    before, parts = keys.shape[2] - length, []
+    for start in range(0, length, QUERIES_AT_A_TIME):  # what lies behind a part's last token is not even looked at
+        part, end = slice(start, start + QUERIES_AT_A_TIME), before + min(length, start + QUERIES_AT_A_TIME)
+        seen = keys[:, :, :end], values[:, :, :end], mask[:, :, part, :end]
+        parts.append(masked_attention(q_response[:, :, part], *seen, scale, repeat=query.device.type != "cpu"))
+    return layout.gather(prompt, layout.apart(torch.cat(parts, dim=2)))[None]
 
 
 def masked_attention(

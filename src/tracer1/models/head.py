@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-LOGITS_AT_A_TIME = 2**26  # numbers: 256 MB in float32
+LOGITS_AT_A_TIME = 2**24  # numbers: 64 MB in float32, of which about five copies live at the peak
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from tracer1.models.costs import FLOAT32, activations, cache_bytes, count_parame
 from tracer1.training.dry_run.devices import GIB
 from tracer1.training.dry_run.workload import BYTES, Workload
 
-LOGITS_AT_A_TIME = 2**26  # numbers; as models/head.py has it, which loads torch
+LOGITS_AT_A_TIME = 2**24  # numbers; as models/head.py has it, which loads torch
 _LOGIT_BYTES = 16  # of each: itself, its exponential and two gradients in float32
 _DRAW_BYTES = 36  # of each logit while a token is drawn: sorted, summed up in float64, with places
 
