@@ -1,8 +1,8 @@
 """The seams, as Protocols. Whoever implements one knows its docstring and nothing of the callers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,10 +54,63 @@ class RolloutEngine(Protocol):
         """`len(seeds[b])` responses for prompt b, group-adjacent. The same prompt, weights and seed give the same response."""
 
 
-class Converter(Protocol):
-    """Turns one raw data set into steps, a trajectory's steps in order and adjacent."""
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A piece of a raw data set that one worker reads from its beginning: a file, or a range of one."""
 
-    def __call__(self, source: Path) -> Iterator[Step]: ...
+    name: str  # stable over runs and unique: what is resumed is found by it
+    path: str  # what messages name
+    start: int = 0  # bytes, rows or whatever the converter counts in
+    end: int | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)  # what the converter wants to find again; plain values
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What all steps of a raw trajectory share."""
+
+    dataset: str
+    trajectory: str  # the owner's id
+    instruction: str
+    platform: str  # desktop | mobile | web | tool
+    split: str | None = None  # the owner's; None where the source has no split
+    meta: Mapping[str, Any] = field(default_factory=dict)  # licence, source_ref, ...: goes to every step
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of the report."""
+
+    kind: str  # dropped (the whole trajectory) | cut (from this record on) | repaired
+    record: str  # trajectory id, or id/step
+    reason: str  # one of few, to be counted: "screenshot missing"
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What became of one raw trajectory: its steps in order from index 0, none where it was dropped."""
+
+    task: Task
+    steps: tuple[Step, ...]
+    notes: tuple[Note, ...] = ()
+
+
+class Converter(Protocol):
+    """Reads one raw data set as its owner releases it. Its object is registered under the data set's name."""
+
+    licence: str  # of the data, as the owner states it
+    release: str  # which files, and where their owner says what is in them
+    platform: str  # desktop | mobile | web | tool
+
+    def units(self, source: Path) -> Sequence[Unit]:
+        """The pieces that can be read side by side, in a fixed order. Raises DataError where `source` does not hold the data set."""
+
+    def read(self, unit: Unit) -> Iterator[Converted]:
+        """What became of each raw trajectory of the unit, in the order of the source, one at a time; the same in every run.
+
+        A record that cannot be used is a note; a file that cannot be read on raises DataError with its name and the offset.
+        """
 
 
 class Environment(Protocol):
