@@ -54,15 +54,20 @@ def attention_by_loops(query, key, value, owners: list[list[int]]) -> torch.Tens
     return out.transpose(1, 2)
 
 
-@pytest.mark.parametrize("at_a_time", [1, 2, 256])
+WAYS = {"parts of 1": (1, 999), "parts of 2": (2, 999), "one part": (256, 999), "two calls": (256, 1)}
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
     ("prompts", "responses"),
     [([3], [2]), ([4], [2, 3, 1]), ([2, 3], [2, 0, 1, 3]), ([1, 1], [1, 2]), ([3, 2], [0, 0]), ([2, 4, 1], [0, 1, 2])],
 )
 def test_equals_attention_token_by_token(
-    prompts: list[int], responses: list[int], at_a_time: int, monkeypatch: pytest.MonkeyPatch
+    prompts: list[int], responses: list[int], way: str, monkeypatch: pytest.MonkeyPatch
 ):
+    at_a_time, two_calls_from = WAYS[way]
     monkeypatch.setattr(attention, "QUERIES_AT_A_TIME", at_a_time)
+    monkeypatch.setattr(attention, "TWO_CALLS_FROM", two_calls_from)
     size = len(responses) // len(prompts)
 
     def mask(lengths: list[int]) -> torch.Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 from transformers import Qwen3VLForConditionalGeneration
 
-from tracer1.models import head
+from tracer1.models import attention, head
 from tracer1.models.backbone import Backbone
 from tracer1.models.batch import PromptBatch, ResponseBatch
 from tracer1.models.prefix_cache import extend, next_logits, prefill
@@ -77,8 +77,12 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("two_calls", [True, False], ids=["two calls", "a mask"])
 @pytest.mark.parametrize("case", CASES)
-def test_equal_to_the_dense_path_in_float64(tiny64: Backbone, prompts: Prompts, some_responses: Responses, case):
+def test_equal_to_the_dense_path_in_float64(
+    tiny64: Backbone, prompts: Prompts, some_responses: Responses, case, two_calls: bool, monkeypatch
+):
+    monkeypatch.setattr(attention, "TWO_CALLS_FROM", 1 if two_calls else 10**9)
     names, lengths = CASES[case]
     shared, got, dense, expected = both_paths(tiny64, [prompts[n] for n in names], some_responses(lengths))
     for ours, theirs in zip(shared, dense, strict=True):
@@ -94,7 +98,11 @@ def test_equal_to_the_dense_path_in_float64(tiny64: Backbone, prompts: Prompts, 
     )  # the comparison is not of zeros
 
 
-def test_equal_to_the_dense_path_in_float32(own_tiny: Backbone, prompts: Prompts, some_responses: Responses):
+@pytest.mark.parametrize("two_calls", [True, False], ids=["two calls", "a mask"])
+def test_equal_to_the_dense_path_in_float32(
+    own_tiny: Backbone, prompts: Prompts, some_responses: Responses, two_calls: bool, monkeypatch
+):
+    monkeypatch.setattr(attention, "TWO_CALLS_FROM", 1 if two_calls else 10**9)
     chosen, responses = [prompts[n] for n in ("blind", "wide", "seen")], some_responses([3, 1, 5, 0, 6, 2, 2, 4, 1])
     shared, got, dense, expected = both_paths(own_tiny, chosen, responses)
     for ours, theirs in zip(shared, dense, strict=True):

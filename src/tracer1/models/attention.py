@@ -12,9 +12,13 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from tracer1.models.cascade import prompt_and_self_attention
 from tracer1.models.packing import Layout
 
 NAME = "grouped"
+TWO_CALLS_FROM = (
+    384  # prompt tokens from which, on a CPU, two calls without a mask beat one with it (docs/performance.md)
+)
 QUERIES_AT_A_TIME = 256  # of a response: attention by a mask computes what the mask then hides
 
 
@@ -64,15 +68,25 @@ def packed_attention(query: Tensor, key: Tensor, value: Tensor, layout: Layout, 
     prompt = scaled_dot_product_attention(q_prompt, k_prompt, v_prompt, is_causal=True, scale=scale, enable_gqa=True)
     if not q_response.shape[2]:  # responses of one token each: nothing reads them
         return layout.gather(prompt, q_response)[None]
-    keys, values = layout.after_prompt(k_prompt, k_response), layout.after_prompt(v_prompt, v_response)
-    q_response = layout.side_by_side(q_response)
-    mask, length = layout.mask(query.dtype), q_response.shape[2]
+    if query.device.type == "cpu" and k_prompt.shape[2] >= TWO_CALLS_FROM:
+        hidden = layout.hidden(query.dtype)
+        response = prompt_and_self_attention(q_response, (k_prompt, v_prompt), (k_response, v_response), hidden, scale)
+    else:
+        keys, values = layout.after_prompt(k_prompt, k_response), layout.after_prompt(v_prompt, v_response)
+        response = _in_parts(layout.side_by_side(q_response), keys, values, layout.mask(query.dtype), scale)
+        response = layout.apart(response)
+    return layout.gather(prompt, response)[None]
+
+
+def _in_parts(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor, scale: float | None) -> Tensor:
+    """Masked attention, a part of the queries at a time: what lies behind a part's last token is not even looked at."""
+    length, repeat = query.shape[2], query.device.type != "cpu"
     before, parts = keys.shape[2] - length, []
-    for start in range(0, length, QUERIES_AT_A_TIME):  # what lies behind a part's last token is not even looked at
+    for start in range(0, length, QUERIES_AT_A_TIME):
         part, end = slice(start, start + QUERIES_AT_A_TIME), before + min(length, start + QUERIES_AT_A_TIME)
         seen = keys[:, :, :end], values[:, :, :end], mask[:, :, part, :end]
-        parts.append(masked_attention(q_response[:, :, part], *seen, scale, repeat=query.device.type != "cpu"))
-    return layout.gather(prompt, layout.apart(torch.cat(parts, dim=2)))[None]
+        parts.append(masked_attention(query[:, :, part], *seen, scale, repeat=repeat))
+    return torch.cat(parts, dim=2)
 
 
 def masked_attention(

@@ -56,6 +56,13 @@ class Layout:
         own = responses.reshape(self.groups, self.group_size, *responses.shape[1:])
         return torch.cat([per_group, own], dim=3).flatten(1, 2)
 
+    def hidden(self, dtype: torch.dtype) -> Tensor | None:
+        """(B, 1, 1, P), -inf at padding of prompts; None where there is no padding."""
+        if self._prompt_at is None:
+            return None
+        zeros = torch.zeros(self.prompt_mask.shape, dtype=dtype, device=self.prompt_mask.device)
+        return zeros.masked_fill_(~self.prompt_mask, -torch.inf)[:, None, None]
+
     def mask(self, dtype: torch.dtype) -> Tensor:
         """(B or 1, 1, R, P + R), added to the scores: a response token sees its prompt, and its response up to itself."""
         if dtype not in self._masks:
