@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tracer1.engines.transformers import draw
 from tracer1.interfaces import Sampling
@@ -51,6 +52,23 @@ def test_only_a_block_of_logits_exists_at_a_time(case, monkeypatch: pytest.Monke
         token_scores(lm_head, hidden, targets)
     assert max(rows) == 2
     assert max(kept) <= max(2 * WIDTH, lm_head.weight.numel())  # hidden states and weights, never logits
+
+
+def test_the_entropy_is_not_computed_again_in_the_backward_pass(case, monkeypatch: pytest.MonkeyPatch):
+    lm_head, hidden, targets = case
+    monkeypatch.setattr(head, "LOGITS_AT_A_TIME", 3 * VOCABULARY)
+    exponentials = []
+
+    class Count(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            exponentials.extend([func] * (func == torch.ops.aten.exp_.default))  # only the entropy's is in place
+            return func(*args, **(kwargs or {}))
+
+    with Count():
+        scores = token_scores(lm_head, hidden, targets, entropy=True)
+        assert len(exponentials) == 3
+        scores.logprobs.sum().backward()
+    assert len(exponentials) == 3
 
 
 def test_a_nucleus_worked_out_by_hand():

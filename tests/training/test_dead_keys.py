@@ -62,6 +62,13 @@ def said(*overrides: str) -> list[str]:
         (["model.dtype=float32"], "model.dtype=float32:", "casts the policy to bfloat16"),
         (["model.shared_prefix=false", "model.min_shared_prefix=8"], "model.min_shared_prefix:", "shares none"),
         (["model.min_shared_prefix=9999"], "model.shared_prefix:", "shorter"),
+        (["model.liger=true", "trainer.accelerator=cpu"], "model.liger=true:", "needs a GPU"),
+        (["model.liger=true", "model.dtype=float64"], "model.liger=true:", "in float32"),
+        (
+            ["model.liger=true", "algorithm.top_p_aware=true", "algorithm.sampling.top_p=0.9"],
+            "model.liger=true:",
+            "the nucleus",
+        ),
         (["model.prompt.max_prompt_tokens=2048"], "model.prompt.pixels up to 4,194,304", "are dropped"),
         (["executor=direct"], "executor=direct:", "no term of the reward reads"),
         (["reward=stage2"], "reward.terms.coordinate_match", "the first round will stop"),

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from tracer1.models import liger
+
 LOGITS_AT_A_TIME = 2**24  # numbers: 64 MB in float32, of which about five copies live at the peak
 
 
@@ -22,7 +24,7 @@ def token_scores(
 ) -> TokenScores:
     """Log-probs of the tokens (T,) that the hidden states (T, H) predict, by a log-sum-exp in float32 (float64 stays).
 
-    With several blocks, the backward pass computes each block's logits again instead of keeping them.
+    Liger's kernel takes over where it serves (`liger.py`): on a GPU, over the whole distribution.
 
     Args:
         lm_head: (T, H) -> (T, V).
@@ -31,6 +33,21 @@ def token_scores(
         entropy: Whether to give it.
         top_p: Renormalises over the nucleus that sampling at top-p drew from; None = the whole distribution.
     """
+    if (top_p is not None and top_p < 1) or not liger.serves(lm_head, hidden):
+        return _in_blocks(lm_head, hidden, targets, entropy, top_p)
+    spread = None
+    if entropy:
+        with torch.no_grad():  # the kernel does not give it: one more product with the head
+            spread = _in_blocks(lm_head, hidden, targets, entropy=True).entropy
+    rows = max(1, LOGITS_AT_A_TIME // hidden.shape[1])  # the kernel makes about rows x H logits at a time
+    parts = zip(hidden.split(rows), targets.split(rows), strict=True)
+    return TokenScores(torch.cat([lm_head(*part) for part in parts]), spread)
+
+
+def _in_blocks(
+    lm_head: torch.nn.Module, hidden: Tensor, targets: Tensor, entropy: bool, top_p: float | None = None
+) -> TokenScores:
+    """With several blocks, the backward pass computes each block's logits again instead of keeping them."""
     rows = max(1, LOGITS_AT_A_TIME // lm_head.out_features)
     blocks = list(zip(hidden.split(rows), targets.split(rows), strict=True))
     if len(blocks) == 1 or not torch.is_grad_enabled():
@@ -47,13 +64,14 @@ def _block(
     logits = lm_head(hidden)
     logits = logits if logits.dtype == torch.float64 else logits.float()
     normaliser = logits.logsumexp(-1)
+    chosen = logits.gather(-1, targets[:, None])[:, 0]
     spread = None
-    if entropy:
+    if entropy:  # after all that the backward pass needs, so that `checkpoint` does not compute it again
         with torch.no_grad():
             spread = normaliser - ((logits - normaliser[:, None]).exp_().mul_(logits)).sum(-1)
     if top_p is not None and top_p < 1:
         normaliser = logits.masked_fill(~nucleus(logits.detach(), targets, top_p), -torch.inf).logsumexp(-1)
-    return logits.gather(-1, targets[:, None])[:, 0] - normaliser, spread
+    return chosen - normaliser, spread
 
 
 def nucleus(logits: Tensor, targets: Tensor, top_p: float) -> Tensor:

@@ -27,9 +27,10 @@ class ModelOptions:
     dtype: str = "float32"
     attention: str = "sdpa"  # of the vision tower
     shared_prefix: bool = True  # one prompt for its n responses in the training passes; false repeats it
-    min_shared_prefix: int = 0  # tokens of a prompt below which repeating it is faster
+    min_shared_prefix: int = 16  # tokens of a prompt below which repeating it is as fast
     freeze_vision_tower: bool = False
     gradient_checkpointing: bool = False
+    liger: bool | str = "auto"  # log-probs by Liger's fused kernel: where it is installed, always or never
     lora: LoRA | None = None
     reference_offload: bool = False  # the reference waits in main memory while others work
 

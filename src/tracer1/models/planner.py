@@ -18,6 +18,7 @@ from tracer1.models.adapters import add_lora, merged_weights
 from tracer1.models.backbone import load_backbone
 from tracer1.models.encoder import PromptEncoder
 from tracer1.models.group_forward import GroupForward
+from tracer1.models.liger import use_liger
 from tracer1.models.options import ModelOptions
 from tracer1.models.sampler import PolicySampler
 
@@ -90,4 +91,5 @@ def tuned(model: Qwen3VLForConditionalGeneration, options: ModelOptions) -> Qwen
         add_lora(model, options.lora)
     if options.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
+    use_liger(model, options.liger)
     return model

@@ -13,6 +13,7 @@ from tracer1.models.adapters import adapters_off
 from tracer1.models.backbone import load_backbone
 from tracer1.models.batch import PromptBatch, ResponseBatch
 from tracer1.models.group_forward import GroupForward
+from tracer1.models.liger import use_liger
 from tracer1.models.options import ModelOptions
 from tracer1.models.policy import PolicyModule
 
@@ -40,6 +41,7 @@ class ReferenceModule(L.LightningModule):
         super().__init__()
         self.options = options or ModelOptions()
         self.model = load_backbone(path, self.options.dtype, self.options.attention).model.eval().requires_grad_(False)
+        use_liger(self.model, self.options.liger)
         self.forward_groups = GroupForward(self.options.shared_prefix, self.options.min_shared_prefix, top_p)
         self.own_tower = True  # its pictures look different from the policy's
         self.autocast: Callable[[], AbstractContextManager] = nullcontext  # the policy's, so that both round alike

@@ -150,6 +150,7 @@ SETTINGS: dict[str, Number | Choice | Text | Fields | Anything] = {
     "model.min_shared_prefix": FROM_ZERO,
     "model.freeze_vision_tower": SWITCH,
     "model.gradient_checkpointing": SWITCH,
+    "model.liger": Choice(("auto", True, False)),
     "model.lora": Anything(),
     "model.reference_offload": SWITCH,
     "model.prompt.horizon": COUNT,

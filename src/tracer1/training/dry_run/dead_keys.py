@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from tracer1.models.options import ModelOptions
 from tracer1.rewards import REWARDS
 from tracer1.training.dry_run.memory import uses_kahan
 from tracer1.training.dry_run.workload import Workload
@@ -142,12 +143,15 @@ def _model(config: Config, load: Workload) -> Iterator[str]:
     options, units = load.options, load.units
     if options.lora is not None and options.freeze_vision_tower:
         yield "model.freeze_vision_tower: model.lora trains nothing but adapters on the text layers"
-    if options.min_shared_prefix and not options.shared_prefix:
+    chosen = options.min_shared_prefix not in (0, ModelOptions().min_shared_prefix)
+    if chosen and not options.shared_prefix:
         yield "model.min_shared_prefix: model.shared_prefix=false shares none"
     elif options.min_shared_prefix > config["model"]["prompt"]["max_prompt_tokens"]:
         yield "model.shared_prefix: every prompt is shorter than model.min_shared_prefix"
-    if units.group_size == 1 and options.shared_prefix and options.min_shared_prefix:
+    if units.group_size == 1 and options.shared_prefix and chosen:
         yield "model.min_shared_prefix: a warm start has one response to each prompt"
+    if options.liger is True and (why := _without_liger(config, load)):
+        yield f"model.liger=true: {why}, so log-probs go through the plain head"
     image = config["model"]["prompt"]["pixels"] or load.shape.pixels
     most, limit = image[1] // load.shape.vision.side**2, config["model"]["prompt"]["max_prompt_tokens"]
     if most + load.assumed.text_tokens > limit:
@@ -155,6 +159,18 @@ def _model(config: Config, load: Workload) -> Iterator[str]:
             f"model.prompt.pixels up to {image[1]:,} make {most:,} tokens; with the text more than "
             f"max_prompt_tokens={limit:,}: such prompts are dropped"
         )
+
+
+def _without_liger(config: Config, load: Workload) -> str | None:
+    """Why Liger's kernel serves none of the passes."""
+    algorithm = config["algorithm"]
+    if config["trainer"].get("accelerator") == "cpu":
+        return "trainer.accelerator=cpu, and its kernel needs a GPU"
+    if load.options.dtype == "float64":
+        return "its kernel computes in float32 and model.dtype=float64"
+    if load.grpo and algorithm["top_p_aware"] and algorithm["sampling"]["top_p"] < 1:
+        return "algorithm.top_p_aware looks at the nucleus and its kernel at the whole distribution"
+    return None
 
 
 def _reward(config: Config, load: Workload) -> Iterator[str]:
