@@ -220,12 +220,12 @@ def test_reading_token_by_token_equals_reading_at_once(own_tiny: Backbone, promp
     with torch.no_grad():
         state = prefill(model, batch, 3)
         for at in range(2):
-            extend(model, state, torch.tensor([[r[at]] for r in responses]), torch.ones(3, 1))
+            extend(model, state, torch.tensor([[r[at]] for r in responses]))
         before = next_logits(model, state)
         state.select(torch.tensor([2, 0]))
         assert torch.equal(next_logits(model, state), before[[2, 0]])
         for at in range(2, 4):
-            extend(model, state, torch.tensor([[responses[2][at]], [responses[0][at]]]), torch.ones(2, 1))
+            extend(model, state, torch.tensor([[responses[2][at]], [responses[0][at]]]))
         got = next_logits(model, state)
         for row, response in enumerate((responses[2], responses[0])):
             expected = dense_logits(model, prompts["wide"], [*response, 0])[-1]

@@ -1,6 +1,7 @@
 """Attention through PyTorch, without copies of keys and values for each query head, and for packed groups.
 
-transformers calls it by name and passes a `layout` through where tokens are packed (`packing.py`); it knows nothing of models.
+transformers calls it by name and passes through a `layout` where tokens are packed (`packing.py`), and `prompts` while sampling
+(`decoding.py`); it knows nothing of models.
 """
 
 from typing import Any
@@ -13,6 +14,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from tracer1.models.cascade import prompt_and_self_attention
+from tracer1.models.decoding import PromptKeys, decode_attention
 from tracer1.models.packing import Layout
 
 NAME = "grouped"
@@ -30,6 +32,7 @@ def grouped_attention(
     attention_mask: Tensor | None,
     *,
     layout: Layout | None = None,
+    prompts: PromptKeys | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """(N, heads, L, D) queries over (N, key heads, S, D) keys and values -> (N, L, heads, D).
@@ -39,6 +42,9 @@ def grouped_attention(
     """
     if layout is not None:
         return packed_attention(query, key, value, layout, kwargs.get("scaling")), None
+    if prompts is not None:
+        out = decode_attention(query, key, value, prompts, module.layer_idx, kwargs.get("scaling"))
+        return out.transpose(1, 2), None
     rows, heads, length, width = query.shape
     groups = heads // key.shape[1]
     if attention_mask is None or groups == 1:  # PyTorch's own causal path needs the heads apart

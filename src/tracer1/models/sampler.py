@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from tracer1.models.backbone import Backbone
@@ -29,8 +28,7 @@ class PolicySampler:
 
     def append(self, state: Prefix, tokens: Tensor) -> None:
         """Reads one more token (N,) per row."""
-        ids = tokens[:, None]
-        extend(self.backbone.model, state, ids, torch.ones_like(ids))
+        extend(self.backbone.model, state, tokens[:, None])
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Response tokens -> text, control tokens left out."""
