@@ -3,6 +3,7 @@
 
     python tools/bench_grpo.py all --out outputs/bench            # everything; TRL needs pip install -e '.[bench]'
     python tools/bench_grpo.py trl --repetitions 5                # whole steps, tracer1 and TRL in turns
+    python tools/bench_grpo.py trl --engine vllm                  # both sample with colocated vLLM; needs vLLM and TRL
     python tools/bench_grpo.py dense --device cuda --shape 8b     # on a GPU with Qwen3-VL-8B's shape
     python tools/bench_grpo.py all --quick                        # the smallest that goes through everything, without TRL
 Tables go to stdout, figures to OUT/bench_COMMAND.json, curves to OUT/performance_curves.png.
@@ -24,6 +25,9 @@ def main() -> None:
     parser.add_argument(
         "--shape", choices=("tiny", "2b", "8b"), default="tiny", help="of the model; weights are random"
     )
+    parser.add_argument(
+        "--engine", choices=("transformers", "vllm"), default="transformers", help="of both sides of trl"
+    )
     parser.add_argument("--repetitions", type=int, default=5, help="steps of each side that count (default: 5)")
     parser.add_argument("--threads", type=int, default=2, help="of each side on a CPU (default: 2)")
     parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing on all sides")
@@ -37,7 +41,7 @@ def main() -> None:
     from tracer1.training.bench.report import tables, write
     from tracer1.training.bench.runs import Options, run
 
-    names = ("device", "shape", "repetitions", "threads", "checkpointing", "quick")
+    names = ("device", "shape", "repetitions", "threads", "checkpointing", "engine", "quick")
     options = {name: getattr(arguments, name) for name in names}
     more = {"overrides": tuple(arguments.set), "together": not arguments.apart}
     try:

@@ -44,6 +44,7 @@ class Case:
     shape: str = "tiny"
     device: str = "cpu"
     threads: int = 2
+    engine: str = "transformers"  # what samples in whole steps, on both sides: transformers or vllm
 
     @property
     def image_tokens(self) -> int:
@@ -57,7 +58,8 @@ class Case:
 
     def __str__(self) -> str:
         width, height = self.image
-        return f"{width}x{height}, {self.response_tokens} response tokens, {self.prompts} x {self.group_size}"
+        engine = ", vLLM" if self.engine == "vllm" else ""
+        return f"{width}x{height}, {self.response_tokens} response tokens, {self.prompts} x {self.group_size}{engine}"
 
 
 def shape_config(shape: str, tiny: Qwen3VLConfig) -> Qwen3VLConfig:
@@ -124,7 +126,7 @@ def _texts() -> list[str]:
 
 def never_ends(backbone: Backbone) -> None:
     """Every response is as long as it may be: no token ends one. (TRL: min_new_tokens = max_new_tokens.)"""
-    backbone.model.generation_config = GenerationConfig(eos_token_id=-1, pad_token_id=backbone.pad_id)
+    backbone.model.generation_config = GenerationConfig(eos_token_id=[], pad_token_id=backbone.pad_id)
 
 
 def draw_screen(size: tuple[int, int], seed: int) -> bytes:

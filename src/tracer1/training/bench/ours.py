@@ -25,6 +25,7 @@ from tracer1.training.recipes import build, make_policy
 from tracer1.training.round_size import RoundSize
 
 LEARNING_RATE = 1e-6
+MODEL_LENGTH = 8192  # tokens of a prompt and its response that vLLM makes room for, on both sides
 _SIZES = ("prompts_per_round", "prompts_per_update", "group_size", "groups_per_micro_batch")
 
 
@@ -72,7 +73,8 @@ def overrides(case: Case, folder: Path) -> list[str]:
     """The config that the benchmark's training is made of, as a user would write it."""
     return [
         "algorithm=grpo",
-        "engine=transformers",
+        f"engine={case.engine}",
+        *([f"engine.max_model_len={MODEL_LENGTH}"] if case.engine == "vllm" else []),
         f"model.path={folder}",
         f"model.dtype={case.dtype}",
         f"model.prompt.horizon={HORIZON}",

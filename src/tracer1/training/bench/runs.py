@@ -44,6 +44,7 @@ class Options:
     overrides: tuple[str, ...] = ()  # of our training's config
     together: bool = True  # sides in turns; False: one after the other, where memory holds only one
     checkpointing: bool = False
+    engine: str = "transformers"  # what samples in whole steps, on both sides
     say: Callable[[str], None] = lambda line: None
 
     def case(self, case: Case) -> Case:
@@ -63,7 +64,7 @@ def trl_cases(options: Options) -> list[Case]:
         cases = [Case((1024, 768), 128, 2), Case((320, 224), 128, 4)]
     else:
         cases = [Case((1920, 1088), 1000, 2)]
-    return [options.case(case) for case in cases]
+    return [replace(options.case(case), engine=options.engine) for case in cases]
 
 
 def run_trl(options: Options, with_trl: bool = True) -> list[Figures]:
@@ -174,9 +175,9 @@ def run_logits(options: Options) -> Figures:
     return {"rows": rows}
 
 
-def has_trl() -> bool:
-    """Whether the extra [bench] is installed."""
-    return importlib.util.find_spec("trl") is not None
+def has(package: str) -> bool:
+    """Whether it is installed: TRL comes with the extra [bench], vLLM with [vllm]."""
+    return importlib.util.find_spec(package) is not None
 
 
 def run(command: str, options: Options) -> Mapping[str, Any]:
@@ -184,21 +185,29 @@ def run(command: str, options: Options) -> Mapping[str, Any]:
 
     Raises:
         ConfigError: no such device.
-        MissingDependency: TRL is asked for and not installed.
+        MissingDependency: TRL or vLLM is asked for and not installed.
         BenchFailed: a side failed.
     """
     commands: dict[str, Callable[[], Any]] = {
-        "trl": lambda: run_trl(options, has_trl() and not (command == "all" and options.quick)),
+        "trl": lambda: run_trl(options, has("trl") and not (command == "all" and options.quick)),
         "dense": lambda: run_dense(options),
         "logits": lambda: run_logits(options),
         "curves": lambda: run_curves(options),
     }
     if options.device != "cpu" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: torch sees no GPU here. Leave it out, or run this on a machine that has one.")
-    if command == "trl" and not has_trl():
-        raise MissingDependency("TRL is not installed: pip install -c constraints.txt -e '.[bench]'")
+    _check_installed(command, options)
     chosen = list(commands) if command == "all" else [command]
     return {name: commands[name]() for name in chosen}
+
+
+def _check_installed(command: str, options: Options) -> None:
+    if command in ("trl", "all") and options.engine == "vllm" and not has("vllm"):
+        raise MissingDependency(
+            "--engine vllm: vLLM is not installed here. docs/performance.md says how to make an environment that has vLLM and TRL."
+        )
+    if command == "trl" and not has("trl"):
+        raise MissingDependency("TRL is not installed: pip install -c constraints.txt -e '.[bench]'")
 
 
 def _side(name: str, run: str, case: Case, arguments: tuple[Any, ...]) -> Side:

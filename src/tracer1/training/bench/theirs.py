@@ -18,6 +18,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from tracer1.prompts import to_messages
 from tracer1.schema import Prompt, Step
+from tracer1.training.bench import theirs_vllm
 from tracer1.training.bench.cases import HORIZON, Case, make_steps
 from tracer1.training.bench.children import Gate
 from tracer1.training.bench.ours import LEARNING_RATE, digest, variety, weights_digest
@@ -91,8 +92,10 @@ def settings(case: Case, checkpointing: bool) -> dict[str, Any]:
 def run(gate: Gate, case: Case, folder: Path, screens: int, checkpointing: bool) -> None:
     """Trains, one update for every turn of the gate."""
     quiet_libraries()
-    steps, chosen = make_steps(case, screens), settings(case, checkpointing)
-    processor = make_processor(folder)
+    steps, chosen, processor = make_steps(case, screens), settings(case, checkpointing), make_processor(folder)
+    if case.engine == "vllm":
+        theirs_vllm.prepare(case)
+        chosen |= theirs_vllm.settings(processor.image_token_id)
     turns = Turns(gate)
 
     def reward(prompts: list[Any], completions: list[Any], completion_ids: list[list[int]], **_: Any) -> list[float]:
@@ -113,6 +116,8 @@ def run(gate: Gate, case: Case, folder: Path, screens: int, checkpointing: bool)
             "weights": weights_digest(trainer.model),
             "settings": chosen,
         }
+        if case.engine == "vllm":
+            gate.facts["settings"] = {**chosen, **theirs_vllm.told(case, trainer)}
         trainer.train()
 
 
