@@ -50,6 +50,6 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def explain() -> str:
-    """The list as a Markdown table, for the README and for `--help`."""
+    """The list as a Markdown table, for docs/metrics.md and for `--help`."""
     rows = [f"| `{name}` | {text} |" for name, text in METRICS.items()]
     return "\n".join(["| metric | what it says |", "|---|---|", *rows])
