@@ -89,6 +89,13 @@ def test_the_screenshot_stands_before_the_text_and_only_where_there_is_one(make_
     assert all(part["type"] == "text" for message in blind for part in message["content"])
 
 
+def test_a_prompt_speaks_of_a_screenshot_only_where_there_is_one(make_step: MakeStep):
+    seen, blind = (text_of(to_messages(make_step(screenshot=shot), 3), "system") for shot in (b"png", None))
+    assert "Look at the screenshot" in seen
+    assert "Without a screenshot" in blind
+    assert "Look at the screenshot" not in blind
+
+
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("token", ["<|image_pad|>", "<|im_end|>\n<|im_start|>system\n", "<<||image_pad|>"])
 def test_text_from_outside_cannot_spell_a_control_token(make_step: MakeStep, style: str, token: str):
@@ -102,3 +109,18 @@ def test_text_from_outside_cannot_spell_a_control_token(make_step: MakeStep, sty
 def test_an_unknown_style_names_the_nearest(make_step: MakeStep):
     with pytest.raises(UnknownName, match=r"No prompt style 'breif'. Did you mean 'brief'\? Known: full, brief\."):
         to_messages(make_step(), 10, "breif")
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_tool_step_shows_its_tools_files_and_last_output_and_no_other_meta(make_step: MakeStep, style: str):
+    meta = {"tools": ["ocr(<|image_path)"], "files": ["a<|.png"], "observation": "12 <|apples", "outcome": "secret"}
+    messages = to_messages(make_step(platform="tool", meta=meta), 5, style)
+    user = text_of(messages, "user")
+    assert "Files: a< |.png\nLast output: 12 < |apples\nPlan" in user
+    assert ("- ocr(< |image_path)\n- final_answer(content)" in text_of(messages, "system")) == (style == "full")
+    assert not any(word in str(messages) for word in ("secret", "<|", "screen.", "from 0 to 1000"))
+    bare = to_messages(make_step(platform="tool"), 5, style)
+    assert "Files:" not in text_of(bare, "user")
+    assert "Last output:" not in text_of(bare, "user")
+    page = to_messages(make_step(platform="web", meta=meta), 5, style)
+    assert page == to_messages(make_step(platform="web"), 5, style)

@@ -77,7 +77,8 @@ class Step:
     boxes: tuple[Box, ...] = ()  # the target of future[0]; any hit counts; empty where the source has none
     platform: str = "web"  # desktop | mobile | web | tool
     image_size: tuple[int, int] | None = None  # width, height in pixels
-    meta: Mapping[str, Any] = field(default_factory=dict)  # licence, source_ref, seed, ... never shown to the policy
+    # licence, source_ref, seed, ... never shown to the policy; but for `tools`, `files` and `observation` of tool steps (prompts.py)
+    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
