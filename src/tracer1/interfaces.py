@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tracer1.errors import ConfigError
-from tracer1.schema import Action, Outcome, Plan, Prompt, Response, Rollout, Step
+from tracer1.schema import Action, Outcome, Prompt, Response, Rollout, Step
 
 
 class Reward(Protocol):
@@ -129,6 +129,17 @@ class Environment(Protocol):
 
 
 class Benchmark(Protocol):
-    """Scores plans against an owner's rule."""
+    """Asks about recorded steps and scores the answers as their owner does. It knows nothing about how answers are sampled."""
 
-    def score(self, steps: Sequence[Step], plans: Sequence[Plan]) -> dict[str, float]: ...
+    name: str
+    point: str  # planner | executor: whose action is scored
+    total: int  # steps
+
+    def batches(self, size: int = 64) -> Iterator[list[Step]]:
+        """All steps that answers are wanted for, in order, at most `size` at a time."""
+
+    def add(self, steps: Sequence[Step], rollouts: Sequence[Rollout]) -> list[dict[str, Any]]:
+        """Scores the rollouts of a batch; a step without one is wrong. Returns a plain row for each step."""
+
+    def result(self) -> Any:
+        """The figures of all that was added."""

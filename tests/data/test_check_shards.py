@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from toy_steps import trajectory
 from tracer1.data.inspection import find_shards, inspect
 from tracer1.data.shards import write_shards
 from tracer1.errors import DataError
+from tracer1.schema import Action
 
 TOOL = Path(__file__).parents[2] / "tools" / "check_shards.py"
 
@@ -39,9 +41,39 @@ def test_the_tool_counts_what_is_there(folder):
     assert train["action_types"] == {"click": 2, "type": 2, "scroll": 1, "wait": 1}
     assert train["plan_lengths"] == {"1": 2, "2": 2, "3": 1, "4": 1}
     assert train["image_sizes"] == {"24x16": 6}
-    assert train["without_box"] == 3
+    assert (train["at_a_place"], train["without_box"], train["without_place"]) == (2, 0, 0)
+    assert train["abstraction_sources"] == {"unknown": 6}
     assert train["statuses"] == {"done": 2}
     assert found["problems"] == []
+
+
+def test_what_steps_lack_is_counted(tmp_path):
+    steps = trajectory("a", 9)  # clicks at 0, 4 and 8
+    bare = replace(steps[4].future[0], action=Action("click", "somewhere"))
+    drag = replace(steps[8].future[0], action=Action("drag", "pull", point=(1.0, 2.0)))
+    steps[0] = replace(steps[0], boxes=())
+    steps[4] = replace(steps[4], boxes=(), future=(bare, *steps[4].future[1:]))
+    steps[8] = replace(steps[8], future=(drag,), meta={"abstraction_source": "think"})
+    tool = [replace(step, platform="tool") for step in trajectory("tool", 1, image=None)]
+    write_shards([steps, tool], tmp_path, split="train", prefix="toy")
+    done = check(tmp_path, "--json", tmp_path / "check.json")
+    assert done.returncode == 0, done.stderr
+    [count] = json.loads((tmp_path / "check.json").read_text())["sets"]
+    lacks = ("without_screenshot", "at_a_place", "without_box", "without_place")
+    assert tuple(count[name] for name in lacks) == (1, 3, 2, 2)
+    assert count["abstraction_sources"] == {"unknown": 9, "think": 1}
+    assert "What steps lack" in done.stdout
+    assert "median 4" in done.stdout
+
+
+def test_a_screenshot_of_another_size_is_found(folder):
+    path = folder / "toy" / "toy-train-000001.tar"
+    content = path.read_bytes().replace(b'"image_size": [24, 16]', b'"image_size": [16, 24]')
+    path.write_bytes(content)
+    assert check(folder).returncode == 0  # nobody looked at the picture
+    done = check(folder, "--images")
+    assert done.returncode == 2
+    assert "'toy-b-000': its screenshot has 24x16 pixels, but image_size says 16x24" in done.stderr
 
 
 def test_the_tool_names_a_broken_shard(folder):

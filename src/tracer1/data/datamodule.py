@@ -5,17 +5,19 @@ Plain arguments in, steps out. It knows nothing about prompts, rollouts or model
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 from typing import Any
 
 import lightning as L
 import torch.distributed as dist
 
+from tracer1.data.loading import StepSet
 from tracer1.data.ordering import held_out, uniform
 from tracer1.data.shards import OnBadStep, expand_urls, read_trajectories
-from tracer1.data.stream import StepSet, StepStream
+from tracer1.data.stream import StepStream
 from tracer1.errors import ConfigError
+from tracer1.needs import checked_needs, lacking, left_out_text
 from tracer1.registry import nearest
 from tracer1.schema import Step
 
@@ -39,6 +41,9 @@ class StepDataModule(L.LightningDataModule):
         val_limit: At most this many validation steps over all ranks, spread over all tasks; None for all.
         on_bad_step: `error` stops at a step that cannot be used; `warn` logs it once and skips the rest of its trajectory.
         verify_images: Decode every screenshot while loading.
+        needs: What every step given must have, some of `tracer1.needs.NEEDS`. Steps that lack one are left out of training
+            and validation and counted; they stay in the history and future of the others. None leaves nothing out.
+        cache: A folder for local copies of shards that have a URL (`data/cache.py`); None reads them anew in each epoch.
         shuffle_shards: How many shards are shuffled together. They lie in memory: shards of 512 MB want a smaller number.
 
     Raises:
@@ -57,6 +62,8 @@ class StepDataModule(L.LightningDataModule):
         val_limit: int | None = None,
         on_bad_step: str = "error",
         verify_images: bool = True,
+        needs: Iterable[str] | None = None,
+        cache: str | None = None,
         shuffle_shards: int = 8,
     ) -> None:
         super().__init__()
@@ -78,7 +85,9 @@ class StepDataModule(L.LightningDataModule):
             "history": history,
             "verify_images": verify_images,
             "on_bad_step": on_bad_step,
+            "cache": cache,
         }
+        self.needs = checked_needs(needs or (), "data.needs")
         self.shuffle_shards = shuffle_shards
         self._stream: StepStream | None = None
         self._restored: dict[str, Any] | None = None
@@ -98,6 +107,7 @@ class StepDataModule(L.LightningDataModule):
                 val_fraction=0.0 if spec["val"] else self.val_fraction,
                 seed=self.seed,
                 shuffle_shards=self.shuffle_shards,
+                needs=self.needs,
                 **self.reading,
             )
             for name, spec in self.sets.items()
@@ -117,22 +127,32 @@ class StepDataModule(L.LightningDataModule):
 
         Two passes, so that only the chosen screenshots are held in memory.
         """
-        keys = (step.key for steps in self._val_trajectories(self.reading["on_bad_step"]) for step in steps)
+        keys: list[str] = []
+        left_out: dict[str, Counter[str]] = {}
+        for name, steps in self._val_trajectories(self.reading["on_bad_step"]):
+            for step in steps:
+                if (lack := lacking(step, self.needs)) is None:
+                    keys.append(step.key)
+                else:
+                    left_out.setdefault(name, Counter())[lack] += 1
+        for name, counts in left_out.items():
+            log.info("%s: validation steps left out because of data.needs: %s.", name, left_out_text(counts))
         chosen = sorted(keys, key=lambda key: uniform("val", self.seed, key))[: self.val_limit]
         if not chosen:
             log.warning("There is no validation step: name `val` shards in data.sets, or raise data.val_fraction.")
         mine = {key: place for place, key in enumerate(chosen[rank::world_size])}
-        again = chain.from_iterable(self._val_trajectories(_said_already))
+        again = (step for _, steps in self._val_trajectories(_said_already) for step in steps)
         return sorted((step for step in again if step.key in mine), key=lambda step: mine[step.key])
 
-    def _val_trajectories(self, on_bad_step: OnBadStep) -> Iterator[list[Step]]:
-        for spec in self.sets.values():
+    def _val_trajectories(self, on_bad_step: OnBadStep) -> Iterator[tuple[str, list[Step]]]:
+        """Each trajectory that is held out, with its data set's name in `sets`."""
+        for name, spec in self.sets.items():
             if not spec["val"] and self.val_fraction == 0:
                 continue
             for url in expand_urls(spec["val"] or spec["train"]):
                 for steps in read_trajectories(url, **{**self.reading, "on_bad_step": on_bad_step}):
                     if spec["val"] or held_out(steps[0].dataset, steps[0].trajectory, self.val_fraction):
-                        yield steps
+                        yield name, steps
 
     def state_dict(self) -> dict[str, Any]:
         """The positions of all ranks' streams. With several ranks every rank must call it, as Lightning does."""

@@ -4,13 +4,14 @@ The rules that hold for every source stand here once (GUI data, section A.7); a 
 about files, shards or workers.
 """
 
+import math
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tracer1.actions import ENDINGS, missing_arguments
-from tracer1.data.images import check_image
+from tracer1.data.images import check_image, image_format
 from tracer1.data.records import make_key
 from tracer1.interfaces import Converted, Note, Task
 from tracer1.schema import DONE, NOT_DONE, Action, Box, PlanStep, Point, Step
@@ -64,7 +65,8 @@ def finish(task: Task, drafts: Iterable[Draft], notes: Iterable[Note] = ()) -> C
                 raise Unusable("steps after the end", f"step {len(found)}", whole=True)
             found.append(_checked(draft, f"{task.trajectory}/{len(found)}", said))
     except Unusable as problem:
-        cut = problem
+        ended = not problem.whole and bool(found) and found[-1].action.action_type in ENDINGS
+        cut = Unusable("steps after the end", problem.reason, whole=True) if ended else problem
     if cut is not None and (cut.whole or not found):
         return Converted(task, (), (*said, Note("dropped", task.trajectory, cut.reason, cut.detail)))
     if not found:
@@ -82,6 +84,8 @@ def _checked(draft: Draft, record: str, said: list[Note]) -> Draft:
             size = check_image(draft.screenshot)
         except ValueError as error:
             raise Unusable("screenshot does not decode", str(error)) from error
+        if image_format(draft.screenshot) is None:
+            raise Unusable("screenshot is neither PNG nor JPEG")  # shards hold it as it is
     action = draft.action
     values: dict[str, Any] = {name: _text(value) for name in _TEXTS if (value := getattr(action, name)) is not None}
     for name in _PLACES:
@@ -97,7 +101,7 @@ def _checked(draft: Draft, record: str, said: list[Note]) -> Draft:
 def _inside(place: Point, name: str, record: str, said: list[Note]) -> Point:
     x, y = (min(1000.0, max(0.0, float(v))) for v in place)
     outside = max(abs(x - place[0]), abs(y - place[1]))
-    if not outside <= SLACK:  # NaN is outside, too
+    if not (all(map(math.isfinite, place)) and outside <= SLACK):
         raise Unusable("place outside the screenshot", f"{name} ({place[0]:.1f}, {place[1]:.1f}) of 1000")
     if outside:
         said.append(Note("repaired", record, "place moved to the edge", f"{name} was {outside:.1f} of 1000 outside"))
@@ -105,7 +109,9 @@ def _inside(place: Point, name: str, record: str, said: list[Note]) -> Point:
 
 
 def _box_inside(box: Box) -> Box | None:
-    """The part of a box that can be seen; None where nothing can."""
+    """The part of a box that can be seen; None where nothing can, and of a box that is none."""
+    if not all(map(math.isfinite, box)):
+        return None
     x1, y1, x2, y2 = (min(1000.0, max(0.0, float(v))) for v in box)
     return (
         (x1, y1, x2, y2)

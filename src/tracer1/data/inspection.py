@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from tracer1.data.records import Stored, key_stem
+from tracer1.actions import PLACE_TYPES
+from tracer1.data.records import Stored, key_stem, to_steps
 from tracer1.data.shard_writer import read_manifest
 from tracer1.data.shards import read_stored
 from tracer1.errors import DataError
+from tracer1.needs import lacking
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
@@ -23,26 +24,33 @@ class SetCount:
     trajectories: int = 0
     steps: int = 0
     without_screenshot: int = 0
-    without_box: int = 0
+    at_a_place: int = 0  # steps whose action happens at a place: click, drag ... (`actions.PLACE_TYPES`)
+    without_box: int = 0  # of these
+    without_place: int = 0  # of these: no box, no point, or no end of a drag
     megabytes: float = 0.0  # 10^6 bytes of screenshots
     action_types: Counter[str] = field(default_factory=Counter)
     plan_lengths: Counter[int] = field(default_factory=Counter)  # expert steps from each step on, itself included
     image_sizes: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)  # of each trajectory's last step
+    abstraction_sources: Counter[str] = field(default_factory=Counter)  # where `screenshot_abstraction` was taken from
 
     def add(self, trajectory: list[Stored]) -> None:
         """Counts one trajectory."""
         self.trajectories += 1
+        for step in to_steps(trajectory, history=0, horizon=1):
+            self.at_a_place += step.platform != "tool" and step.future[0].action.action_type in PLACE_TYPES
+            self.without_box += lacking(step, ("box",)) is not None
+            self.without_place += lacking(step, ("place",)) is not None
         self.statuses[trajectory[-1].record["status"]] += 1
         for place, stored in enumerate(trajectory):
             record, size = stored.record, stored.record["image_size"]
             self.steps += 1
             self.without_screenshot += stored.screenshot is None
-            self.without_box += not record["boxes"]
             self.megabytes += len(stored.screenshot or b"") / 1e6
             self.action_types[record["action"]["action_type"]] += 1
             self.plan_lengths[len(trajectory) - place] += 1
             self.image_sizes["unknown" if size is None else f"{size[0]}x{size[1]}"] += 1
+            self.abstraction_sources[str(record["meta"].get("abstraction_source", "unknown"))] += 1
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, the most frequent first."""
@@ -139,25 +147,37 @@ def _against_manifest(path: Path, checksum: bool) -> Iterator[str]:
 
 
 def tables(found: Inspection) -> list[Any]:
-    """The counts as rich tables."""
+    """The counts, for rich to print: a line and three tables."""
     from rich.table import Table
 
-    head = ("data set", "split", "trajectories", "steps", "no screenshot", "no box", "MB", "plan length", "image sizes")
-    counts = Table(*head, title=f"{found.folder}: {found.shards} shards, {found.file_megabytes:,.1f} MB")
+    head = ("data set", "split", "trajectories", "steps", "MB", "plan length", "image sizes")
+    counts = Table(*head)
+    missing = Table("data set", "split", "no screenshot", "at a place", "no box", "no place", title="What steps lack")
     types = Table("data set", "split", "action types", title="Actions")
     for (dataset, split), count in sorted(found.sets.items()):
-        lengths = sorted(count.plan_lengths.elements())
-        numbers = (count.trajectories, count.steps, count.without_screenshot, count.without_box)
         counts.add_row(
             dataset,
             split,
-            *(f"{number:,}" for number in numbers),
+            f"{count.trajectories:,}",
+            f"{count.steps:,}",
             f"{count.megabytes:,.1f}",
-            f"{lengths[0]} to {lengths[-1]}, median {median(lengths):g}",
+            f"1 to {max(count.plan_lengths)}, median {_median(count.plan_lengths)}",
             _frequent(count.image_sizes, 3),
         )
+        lacks = (count.without_screenshot, count.at_a_place, count.without_box, count.without_place)
+        missing.add_row(dataset, split, *(f"{number:,}" for number in lacks))
         types.add_row(dataset, split, _frequent(count.action_types, 30))
-    return [counts, types]
+    return [f"{found.folder}: {found.shards} shards, {found.file_megabytes:,.1f} MB", counts, missing, types]
+
+
+def _median(counter: Counter[int]) -> int:
+    """The lower median."""
+    left = (counter.total() + 1) // 2
+    for value in sorted(counter):
+        left -= counter[value]
+        if left <= 0:
+            return value
+    raise AssertionError("a data set has steps")
 
 
 def _frequent(counter: Counter[str], most: int) -> str:

@@ -11,13 +11,13 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 from tracer1.data.images import image_format
-from tracer1.data.records import SCHEMA_VERSION, key_stem, schema_problem, to_record
+from tracer1.data.records import SCHEMA_VERSION, key_stem, make_key, schema_problem, to_record
 from tracer1.errors import DataError
 from tracer1.schema import Step
 
@@ -27,6 +27,10 @@ BLOCK = 512  # bytes: a tar member takes whole blocks, and one for its header
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 Member = tuple[str, bytes]
+
+
+class DiskFull(DataError):
+    """No space left where shards are written: unlike a bad step, nothing that follows can be written either."""
 
 
 def group_trajectories(steps: Iterable[Step]) -> Iterator[list[Step]]:
@@ -64,32 +68,79 @@ def write_shards(
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    packed = _pack_all(trajectories, split)
-    pending = next(packed, None)
     entries: dict[str, dict[str, Any]] = {}
-    while pending is not None:
-        path = out / f"{prefix}-{split}-{len(entries):06d}.tar{'.gz' if compress else ''}"
-        with _tar(path, compress) as tar:
-            counts, pending = _fill(tar, pending, packed, max_shard_mb * MB)
-        size = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-        entries[path.name] = {"prefix": prefix, "split": split} | counts | size
+
+    def closed(path: Path, entry: dict[str, Any]) -> None:
+        entries[path.name] = {"prefix": prefix, "split": split} | entry
         _write_manifest(out, read_manifest(out) | entries)
+
+    stem, suffix = f"{prefix}-{split}", ".tar.gz" if compress else ".tar"
+    with ShardSeries(lambda number: out / f"{stem}-{number:06d}{suffix}", max_shard_mb, closed) as series:
+        for members in _pack_all(trajectories, split):
+            series.add(members)
     _remove_stale(out, prefix, split, entries)
     return [out / name for name in entries]
 
 
-def _fill(
-    tar: tarfile.TarFile, pending: list[Member], packed: Iterator[list[Member]], limit: float
-) -> tuple[dict[str, int], list[Member] | None]:
-    """Adds trajectories while they fit; returns the counts and the first that did not fit, None at the end."""
-    counts, size, following = {"trajectories": 0, "steps": 0}, 0, pending
-    while following is not None and (size == 0 or size + _tar_bytes(following) <= limit):
-        _add(tar, following)
-        size += _tar_bytes(following)
-        counts["trajectories"] += 1
-        counts["steps"] += sum(name.endswith(".json") for name, _ in following)
-        following = next(packed, None)
-    return counts, following
+class ShardSeries:
+    """Shards that are filled one after another; the open one appears under its name once it is whole. A context manager.
+
+    Left with an error, it drops the open shard; otherwise it finishes it.
+
+    Args:
+        path_of: The path of the n-th shard, from 0; `.tar.gz` is compressed.
+        max_shard_mb: A shard is closed before it would grow beyond this, unless one trajectory alone is larger.
+        closed: Told of each shard once it is whole: its path, and trajectories, steps, bytes and sha256.
+        first: The number of the first shard.
+    """
+
+    def __init__(
+        self,
+        path_of: Callable[[int], Path],
+        max_shard_mb: float,
+        closed: Callable[[Path, dict[str, Any]], None],
+        first: int = 0,
+    ) -> None:
+        self.path_of, self.limit, self.closed, self.number = path_of, max_shard_mb * MB, closed, first
+        self._open: contextlib.ExitStack | None = None
+        self._tar: tarfile.TarFile | None = None
+        self._size = self._trajectories = self._steps = 0
+
+    def add(self, members: list[Member]) -> str:
+        """Adds what `pack_trajectory` gave; returns the file name of the shard that it went to. Raises DiskFull."""
+        size = _tar_bytes(members)
+        if self._size and self._size + size > self.limit:
+            self.close()
+        path = self.path_of(self.number)
+        if self._open is None:
+            self._open = contextlib.ExitStack()
+            self._tar = self._open.enter_context(_tar(path, path.suffix == ".gz"))
+        _add(self._tar, members)
+        self._size += size
+        self._trajectories += 1
+        self._steps += sum(name.endswith(".json") for name, _ in members)
+        return path.name
+
+    def close(self) -> None:
+        """Finishes the open shard, if there is one. Raises DiskFull."""
+        if self._open is None:
+            return
+        opened, self._open = self._open, None
+        opened.close()
+        path = self.path_of(self.number)
+        counts = {"trajectories": self._trajectories, "steps": self._steps}
+        self.number, self._size, self._trajectories, self._steps = self.number + 1, 0, 0, 0
+        self.closed(path, counts | {"bytes": path.stat().st_size, "sha256": file_sha256(path)})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is None:
+            self.close()
+        elif self._open is not None:
+            opened, self._open = self._open, None
+            opened.__exit__(*error)
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
@@ -110,7 +161,7 @@ def finished_file(path: Path) -> Iterator[BinaryIO]:
     """A file that appears under its name only when it is whole and on disk.
 
     Raises:
-        DataError: No space left; what had been written is removed.
+        DiskFull: No space left; what had been written is removed.
     """
     temporary = path.with_name(f"{path.name}.tmp")
     try:
@@ -123,7 +174,7 @@ def finished_file(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         if error.errno not in FULL:
             raise
-        raise DataError(
+        raise DiskFull(
             f"No space left on the disk of {path.parent} while writing {path.name}. The shards before it are whole; free "
             "some space or choose another folder, and run the command again."
         ) from error
@@ -139,7 +190,11 @@ def _tar(path: Path, compress: bool) -> Iterator[tarfile.TarFile]:
         stream: Any = stack.enter_context(finished_file(path))
         if compress:
             stream = stack.enter_context(gzip.GzipFile("", "wb", fileobj=stream, mtime=0))
-        yield stack.enter_context(tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT))
+        yield stack.enter_context(_tar_on(stream))
+
+
+def _tar_on(stream: Any) -> tarfile.TarFile:
+    return tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT)
 
 
 def _add(tar: tarfile.TarFile, members: list[Member]) -> None:
@@ -153,7 +208,8 @@ def _tar_bytes(members: list[Member]) -> int:
     return sum(BLOCK + -(-len(content) // BLOCK) * BLOCK for _, content in members)
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal, read as a stream."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -167,8 +223,13 @@ def _pack_all(trajectories: Iterable[Sequence[Step]], split: str) -> Iterator[li
         if stem in stems:
             raise DataError(f"The trajectory {stem!r} comes twice. Give each its own id in the converter.")
         stems.add(stem)
-        first, count = trajectory[0], len(trajectory)
-        yield [member for t, step in enumerate(trajectory) for member in _pack(step, first, t, count, split)]
+        yield pack_trajectory(trajectory, split)
+
+
+def pack_trajectory(trajectory: Sequence[Step], split: str) -> list[Member]:
+    """The tar members of all steps of one trajectory. Raises DataError where a step breaks the schema or is out of order."""
+    first, count = trajectory[0], len(trajectory)
+    return [member for t, step in enumerate(trajectory) for member in _pack(step, first, t, count, split)]
 
 
 def _pack(step: Step, first: Step, t: int, num_steps: int, split: str) -> list[Member]:
@@ -182,7 +243,7 @@ def _pack(step: Step, first: Step, t: int, num_steps: int, split: str) -> list[M
     if step.screenshot is not None and kind is None:
         raise DataError(f"Step {step.key!r}: its screenshot is neither PNG nor JPEG. Convert it, or leave it out.")
     try:
-        text = json.dumps(to_record(step, split, num_steps), ensure_ascii=False, allow_nan=False, sort_keys=True)
+        text = _record_text(to_record(step, split, num_steps))
         content = text.encode()
     except (TypeError, ValueError) as error:  # no JSON type, NaN, or half a surrogate pair
         raise DataError(f"Step {step.key!r} cannot be written as JSON ({error}). Correct the converter.") from error
@@ -191,6 +252,31 @@ def _pack(step: Step, first: Step, t: int, num_steps: int, split: str) -> list[M
         raise DataError(f"Step {step.key!r} breaks step.schema.json at {where}: {what}. Correct the converter.")
     members = [(f"{step.key}.json", content)]
     return members if kind is None else [*members, (f"{step.key}.{kind}", step.screenshot)]
+
+
+def _record_text(record: dict[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, allow_nan=False, sort_keys=True)
+
+
+def rename_trajectories(path: Path, names: Sequence[str]) -> None:
+    """Writes a shard again with other trajectory ids; nothing else changes, and doing it twice changes nothing more.
+
+    Args:
+        path: The shard, a plain tar.
+        names: The id of each trajectory, in the shard's order.
+    """
+    with tarfile.open(path) as old, finished_file(path) as stream, _tar_on(stream) as new:
+        stem, place, key = "", -1, ""
+        for info in old:
+            old_key, _, kind = info.name.rpartition(".")
+            content = old.extractfile(info).read()  # type: ignore[union-attr]  # there are files only
+            if kind == "json":
+                record = json.loads(content)
+                if key_stem(old_key) != stem:
+                    stem, place = key_stem(old_key), place + 1
+                key = make_key(record["dataset"], names[place], record["index"])
+                content = _record_text(record | {"trajectory": names[place], "key": key}).encode()
+            _add(new, [(f"{key}.{kind}", content)])
 
 
 def _write_manifest(out: Path, shards: dict[str, dict[str, Any]]) -> None:

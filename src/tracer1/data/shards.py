@@ -1,7 +1,7 @@
 """Reads shards: WebDataset tar files of steps, `{key}.json` + `{key}.png|jpg`, a trajectory's steps in order in one.
 
-`write_shards` (in `shard_writer.py`) makes them and is offered here too. This module knows nothing about shuffling,
-ranks or torch, and nothing about where a step came from.
+`write_shards` (in `shard_writer.py`) makes them and is offered here too; `remote.py` and `cache.py` bring those that lie elsewhere.
+This module knows nothing about shuffling, ranks or torch, and nothing about where a step came from.
 """
 
 import contextlib
@@ -14,10 +14,14 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
+from tracer1.data.cache import cached
 from tracer1.data.images import check_image
 from tracer1.data.records import Stored, key_stem, schema_problem, to_steps
+from tracer1.data.remote import UnreadableShard, list_remote, open_remote
 from tracer1.data.shard_writer import group_trajectories, write_shards
 from tracer1.errors import ConfigError, DataError
 from tracer1.schema import Step
@@ -32,22 +36,19 @@ REMEDY = "Write the shard again with tools/make_shards.py, or skip bad steps wit
 END_MARK = 1024  # bytes: a tar file ends with two blocks of zeros
 
 
-class UnreadableShard(DataError):
-    """A shard that is missing or cut off: nothing behind that place can be read, so there is nothing to skip."""
-
-
 def expand_urls(patterns: Iterable[str]) -> list[str]:
-    """Shards named by paths, globs (`*.tar`), braces (`{000..012}`) and URLs, sorted within a pattern, each once.
+    """Shards named by paths or URLs with globs (`*.tar`) and braces (`{000..012}`), sorted within a pattern, each once.
 
     Raises:
-        DataError: A pattern that matches nothing.
+        DataError: A pattern that matches nothing, or a store that does not list its files.
+        MissingDependency: The package for a kind of store is not installed.
     """
     import braceexpand
 
     urls: dict[str, None] = {}
     for pattern in patterns:
         for name in braceexpand.braceexpand(str(pattern)):
-            found = [name] if "://" in name else sorted(glob.glob(name, recursive=True))
+            found = list_remote(name) if "://" in name else sorted(glob.glob(name, recursive=True))
             if not found:
                 raise DataError(
                     f"No shard matches {name}. Write shards there with tools/make_shards.py, or correct data.sets."
@@ -63,6 +64,7 @@ def read_steps(
     horizon: int | None = 10,
     on_bad_step: OnBadStep = "error",
     verify_images: bool = True,
+    cache: Path | str | None = None,
 ) -> Iterator[Step]:
     """The steps of several shards, in order. Arguments and errors are those of `read_trajectories`."""
     skipped = 0
@@ -74,7 +76,7 @@ def read_steps(
 
     tell = count if on_bad_step == "warn" else on_bad_step
     for url in urls:
-        for stored in read_stored(url, on_bad_step=tell, verify_images=verify_images):
+        for stored in read_stored(url, on_bad_step=tell, verify_images=verify_images, cache=cache):
             yield from to_steps(stored, history, horizon)
     if skipped:
         log.warning("%d bad steps in all; each was skipped with the rest of its trajectory.", skipped)
@@ -87,6 +89,7 @@ def read_trajectories(
     horizon: int | None = None,
     on_bad_step: OnBadStep = "error",
     verify_images: bool = True,
+    cache: Path | str | None = None,
 ) -> Iterator[list[Step]]:
     """The trajectories of one shard, in order.
 
@@ -97,6 +100,7 @@ def read_trajectories(
         on_bad_step: `error` raises; `warn` logs one line and leaves out the trajectory from the bad step on (the steps
             before it stay, and their future ends there); a function is told that line instead of the log.
         verify_images: Decode every screenshot now, so that none fails in the middle of training.
+        cache: A folder for copies of shards that have a URL; None reads them anew each time.
 
     Yields:
         The steps of one trajectory; never an empty list.
@@ -105,16 +109,18 @@ def read_trajectories(
         DataError: A shard that is missing or cut off, whatever `on_bad_step` says; with `error` also a step that breaks
             the schema, is out of order, or whose screenshot is missing or does not decode.
     """
-    for trajectory in read_stored(url, on_bad_step=on_bad_step, verify_images=verify_images):
+    for trajectory in read_stored(url, on_bad_step=on_bad_step, verify_images=verify_images, cache=cache):
         yield to_steps(trajectory, history, horizon)
 
 
-def read_stored(url: str, *, on_bad_step: OnBadStep = "error", verify_images: bool = True) -> Iterator[list[Stored]]:
+def read_stored(
+    url: str, *, on_bad_step: OnBadStep = "error", verify_images: bool = True, cache: Path | str | None = None
+) -> Iterator[list[Stored]]:
     """As `read_trajectories`, but the records as they are stored."""
     if not (callable(on_bad_step) or on_bad_step in ("error", "warn")):
         raise ConfigError(f"data.on_bad_step is {on_bad_step!r}; choose 'error' or 'warn'.")
     seen: set[str] = set()
-    for stem, members in groupby(_members(url), lambda member: key_stem(member["__key__"])):
+    for stem, members in groupby(_members(url, cache), lambda member: key_stem(member["__key__"])):
         trajectory: list[Stored] = []
         try:
             for member in members:
@@ -135,20 +141,19 @@ def read_stored(url: str, *, on_bad_step: OnBadStep = "error", verify_images: bo
 
 
 @contextlib.contextmanager
-def open_shard(url: str) -> Iterator[BinaryIO]:
+def open_shard(url: str, cache: Path | str | None = None) -> Iterator[BinaryIO]:
     """Opens a shard as a stream of plain tar bytes. Raises UnreadableShard when it is not there."""
+    path: Path | str | None = url
+    if elsewhere := "://" in url:
+        path = None if cache is None else cached(url, Path(cache))
     try:
-        if "://" in url:
-            from webdataset import gopen
-
-            raw = gopen(url)
-        else:
-            raw = open(url, "rb")  # noqa: SIM115 - closed below
+        raw: Any = open_remote(url) if path is None else open(path, "rb")  # noqa: SIM115 - closed below
     except OSError as error:
         raise UnreadableShard(f"Shard {url} cannot be opened: {error.strerror or error}. Correct data.sets.") from error
+    name = urlsplit(url).path if elsewhere else url
     with raw:
         # tarfile's own decompression of streams neither notices a cut nor looks at the checksum
-        yield gzip.GzipFile(fileobj=raw) if url.endswith((".gz", ".tgz")) else raw
+        yield gzip.GzipFile(fileobj=raw) if name.endswith((".gz", ".tgz")) else raw
 
 
 class _Tail:
@@ -170,7 +175,7 @@ class _Tail:
             raise EOFError("the end mark is missing")
 
 
-def _members(url: str) -> Iterator[dict[str, Any]]:
+def _members(url: str, cache: Path | str | None) -> Iterator[dict[str, Any]]:
     """The steps' members, `{"__key__": key, "json": bytes, "png": bytes}`; raises UnreadableShard at a cut."""
     from webdataset.tariterators import group_by_keys, tar_file_iterator
 
@@ -182,7 +187,7 @@ def _members(url: str) -> Iterator[dict[str, Any]]:
             yield {**file, "__url__": url}
 
     try:
-        with open_shard(url) as stream:
+        with open_shard(url, cache) as stream:
             tail = _Tail(stream)
             held = None  # the last member waits for the end mark: a step cut in half is no bad step but a cut shard
             for member in group_by_keys(files(tail)):
@@ -192,6 +197,8 @@ def _members(url: str) -> Iterator[dict[str, Any]]:
             tail.finish()
             if held is not None:
                 yield held
+    except UnreadableShard as error:
+        raise UnreadableShard(str(error).partition(" @ ")[0]) from error.__cause__  # webdataset adds an address
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:  # also what a download says when it is closed
         whole = names[0].rpartition(".")[0] if len(names) == 2 else None
         place = f"after step {whole!r}" if whole else "before its first step was whole"
@@ -227,9 +234,14 @@ def _parse(url: str, member: dict[str, Any], verify_images: bool) -> Stored:
         raise DataError(f"{url}: step {key!r}: {wrong}. {REMEDY}")
     if screenshot is not None and verify_images:
         try:
-            check_image(screenshot)
+            size = check_image(screenshot)
         except ValueError as error:
             raise DataError(f"{url}: step {key!r}: its screenshot does not decode ({error}). {REMEDY}") from error
+        if record["image_size"] not in (None, list(size)):
+            says = "x".join(map(str, record["image_size"]))
+            raise DataError(
+                f"{url}: step {key!r}: its screenshot has {size[0]}x{size[1]} pixels, but image_size says {says}. {REMEDY}"
+            )
     return Stored(record, screenshot)
 
 

@@ -5,68 +5,20 @@ It knows nothing about prompts, batches or the trainer.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Sampler
 
-from tracer1.data.ordering import held_out, permutation, pick, rank_shards, rank_takes
-from tracer1.data.shards import read_trajectories
+from tracer1.data.loading import LoadedShard, ShardLoader, StepSet
+from tracer1.data.ordering import permutation, pick, rank_shards
 from tracer1.errors import DataError
+from tracer1.needs import left_out_text
 from tracer1.schema import Step
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class StepSet:
-    """One data set's training shards and how they are read."""
-
-    name: str
-    urls: tuple[str, ...]
-    weight: float = 1.0
-    val_fraction: float = 0.0  # trajectories that `held_out` names are left out
-    history: int = 4  # K
-    horizon: int = 10  # T
-    on_bad_step: str = "error"  # or "warn"
-    verify_images: bool = True
-    shuffle_shards: int = 8  # shards whose steps are shuffled together, and held in memory
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedShard:
-    """What a worker sends back. An error travels as text: torch would wrap an exception into a page of traceback."""
-
-    steps: list[Step]
-    skipped: list[str]
-    error: str = ""
-
-
-class ShardLoader(Dataset):
-    """Map-style: the item at index i is this rank's share of the steps of shard i, unshuffled."""
-
-    def __init__(self, source: StepSet, share: tuple[int, int]) -> None:
-        self.source, self.share = source, share
-
-    def __getitem__(self, shard: int) -> LoadedShard:
-        source, loaded, ordinal = self.source, LoadedShard([], []), 0
-        try:
-            for steps in read_trajectories(
-                source.urls[shard],
-                history=source.history,
-                horizon=source.horizon,
-                on_bad_step=loaded.skipped.append if source.on_bad_step == "warn" else source.on_bad_step,
-                verify_images=source.verify_images,
-            ):
-                if not held_out(steps[0].dataset, steps[0].trajectory, source.val_fraction):
-                    if rank_takes(shard, ordinal, len(source.urls), self.share):
-                        loaded.steps.extend(steps)
-                    ordinal += 1
-        except DataError as error:
-            return LoadedShard([], loaded.skipped, str(error))
-        return loaded
 
 
 @dataclass(slots=True)
@@ -114,6 +66,8 @@ class SetStream:
         self.source, self.share, self.num_workers = source, share, num_workers
         self.position = Position()
         self.skipped: set[str] = set()  # one line for each bad step that was met
+        self._lacking: dict[int, Counter[str]] = {}  # by shard: its steps that were left out, by what they lack
+        self._told: set[str] = set()  # of what is said once
         self._block: list[Step] | None = None  # what is left of the current block, the next step last
         self._loads: Iterator[LoadedShard] | None = None
         if len(source.urls) < share[1]:
@@ -135,7 +89,7 @@ class SetStream:
             if here.block + 1 < blocks:
                 self.position = Position(here.epoch, here.block + 1)
                 continue
-            self._report_skipped()
+            self._report_epoch()
             self.position, barren = Position(here.epoch + 1), barren + 1
             if barren == 2:  # the first may have been the end of one that had steps
                 self._raise_empty()
@@ -145,7 +99,7 @@ class SetStream:
         if self._loads is None:
             self._loads = self._start_loading()
         steps: list[Step] = []
-        for _ in shards_of(self.source, self.share, here.epoch)[here.block * size : (here.block + 1) * size]:
+        for shard in shards_of(self.source, self.share, here.epoch)[here.block * size : (here.block + 1) * size]:
             loaded = self._next_load(self._loads)
             for line in loaded.skipped:
                 if line not in self.skipped:  # once, not in every epoch
@@ -155,6 +109,8 @@ class SetStream:
                 self.close()
                 raise DataError(loaded.error)
             steps.extend(loaded.steps)
+            self._lacking[shard] = loaded.left_out
+        self._tell_left_out("so far")
         # without the rank: when ranks share shards, their steps differ anyway
         shuffled = permutation(len(steps), self.source.name, self.source.seed, here.epoch, here.block + 1)
         return [steps[i] for i in reversed(shuffled[here.offset :])]
@@ -184,17 +140,32 @@ class SetStream:
             )
         )
 
-    def _report_skipped(self) -> None:
+    @property
+    def left_out(self) -> Counter[str]:
+        """How many different steps were left out so far, by what they lack."""
+        return sum(self._lacking.values(), Counter())
+
+    def _tell_left_out(self, when: str) -> None:
+        if when not in self._told and self.left_out:
+            text = left_out_text(self.left_out)
+            log.info("%s: steps left out because of data.needs, %s: %s.", self.source.name, when, text)
+            self._told.add(when)
+
+    def _report_epoch(self) -> None:
         if self.skipped:
             epoch, count = self.position.epoch, len(self.skipped)
             log.warning("%s: epoch %d ends, %d bad steps so far (logged above).", self.source.name, epoch, count)
+        self._tell_left_out("in a whole epoch")
 
     def _raise_empty(self) -> None:
         rank, ranks = self.share
-        raise DataError(
-            f"Data set {self.source.name!r} has no training step for rank {rank} of {ranks} in its {len(self.source.urls)} "
-            "shards. Write more trajectories, lower data.val_fraction, or use fewer ranks."
-        )
+        where = f"{self.source.name!r} has no training step for rank {rank} of {ranks} in its {len(self.source.urls)} shards"
+        if self.left_out:
+            raise DataError(
+                f"Data set {where}: what it has is left out because of data.needs, {left_out_text(self.left_out)}. Train on "
+                "it with a reward that needs less, give it the weight 0, or set data.needs=[]."
+            )
+        raise DataError(f"Data set {where}. Write more trajectories, lower data.val_fraction, or use fewer ranks.")
 
     def seek(self, position: Position) -> None:
         """Goes on from a position; nothing is loaded before the next step is asked for."""
@@ -248,7 +219,7 @@ class StepStream:
             "rank": self.rank,
             "world_size": self.world_size,
             "sets": {
-                name: {**asdict(stream.position), "shards": len(stream.source.urls)}
+                name: {**asdict(stream.position), "shards": len(stream.source.urls), "needs": list(stream.source.needs)}
                 for name, stream in self.streams.items()
             },
         }
@@ -256,17 +227,19 @@ class StepStream:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on exactly from a position that this rank saved.
 
-        Where that cannot be, because the number of ranks or of shards changed or a data set is new, that data set starts
-        at the beginning of the epoch it had reached (a new one at 0), and a warning says so.
+        Where that cannot be, because the number of ranks or of shards or `needs` changed or a data set is new, that data set
+        starts at the beginning of the epoch it had reached (a new one at 0), and a warning says so.
         """
         same_ranks = (state["rank"], state["world_size"]) == (self.rank, self.world_size)
         self.draws = state["draws"]
         for name, stream in self.streams.items():
             saved = dict(state["sets"].get(name, {"epoch": 0, "block": 0, "offset": 0, "shards": -1}))
-            if saved.pop("shards") == len(stream.source.urls) and same_ranks:
+            same_shards = saved.pop("shards") == len(stream.source.urls)
+            same_needs = saved.pop("needs", []) == list(stream.source.needs)
+            if same_ranks and same_shards and same_needs:
                 stream.seek(Position(**saved))
                 continue
-            why = "its shards" if same_ranks else "the ranks"
+            why = "the ranks" if not same_ranks else "its shards" if not same_shards else "data.needs"
             log.warning(
                 "%s: %s changed since the checkpoint; going on from the start of epoch %d.", name, why, saved["epoch"]
             )
