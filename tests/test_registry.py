@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tracer1.errors import ConfigError, UnknownName
-from tracer1.registry import Registry, nearest
+from tracer1.registry import Registry, bound, nearest
 
 
 @pytest.fixture
@@ -74,3 +74,34 @@ def test_a_taken_name_is_refused(fruits: Registry):
 def test_nearest_is_silent_when_nothing_is_near():
     assert nearest("zzz", ["apple"]) == ""
     assert nearest("gama", ["alpha", "gamma"]) == " Did you mean 'gamma'?"
+
+
+def test_a_folder_stands_for_the_names_in_it(fruits: Registry, tmp_path: Path):
+    for folder, files in {"citrus": ("lemon", "_peel"), "grape": ("_vine",)}.items():
+        (tmp_path / "fruit_bowl" / folder).mkdir()
+        for file in ("__init__", *files):
+            name = f"{folder}.{file}"
+            body = f"from fruit_bowl import FRUITS\nFRUITS.register({name!r})(lambda: 'sour')\n"
+            (tmp_path / "fruit_bowl" / folder / f"{file}.py").write_text("" if file.startswith("_") else body)
+    assert fruits.names() == ["apple", "citrus.lemon", "empty", "grape", "rotten"]
+    assert "fruit_bowl.citrus" not in sys.modules
+    assert fruits.get("citrus.lemon")() == "sour"
+    with pytest.raises(UnknownName, match=r"Did you mean 'citrus.lemon'\?.*write fruit_bowl/citrus/lemn\.py"):
+        fruits.get("citrus.lemn")
+
+
+def test_settings_are_keyword_only_arguments_of_their_kind():
+    def ripen(fruit: str, *, days: int = 1, warm: bool = False) -> tuple:
+        return fruit, days, warm
+
+    assert bound("shelf", ripen, {"days": 3})("pear") == ("pear", 3, False)
+    for settings, said in (
+        ({"day": 3}, r"shelf has no setting 'day'\. Did you mean 'days'\? Known: days, warm\."),
+        ({"fruit": "x"}, "shelf has no setting 'fruit'"),
+        ({"days": True}, r"shelf\.days is True; it must be a whole number"),
+        ({"warm": 1}, r"shelf\.warm is 1; it must be true or false"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            bound("shelf", ripen, settings)
+    with pytest.raises(ConfigError, match=r"has no setting 'wieght'\. Did you mean 'weight'\? Known: weight, days"):
+        bound("shelf", ripen, {"wieght": 1}, also=("weight",))

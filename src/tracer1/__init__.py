@@ -11,8 +11,8 @@ It also holds the list of names: a new file or package takes its place there and
     2      data/  rewards/  engines/  executors/          floors 0-1; each has its own heavy library, imported late
            environments/  toolbox/  sandbox/              (executors may use toolbox, and toolbox may use sandbox)
            algorithms/  metrics/  tracking/
-    1      actions.py  alignment.py  parsing.py           floor 0 and each other, never in a circle; text and geometry, no torch
-           prompts.py
+    1      actions.py  alignment.py  drawing.py           floor 0 and each other, never in a circle; text and geometry, no torch
+           needs.py  parsing.py  prompts.py
     0      schema.py  interfaces.py  registry.py          the standard library and each other, never in a circle
            errors.py
 """

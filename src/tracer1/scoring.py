@@ -26,6 +26,11 @@ def reward_from_settings(name: str, settings: Iterable[str] = ()) -> RewardFunct
     Raises:
         ConfigError: no `=` in a setting, an unknown reward, or an unknown or ill-typed setting.
     """
+    return build_reward({name: settings_from_texts(settings)})
+
+
+def settings_from_texts(settings: Iterable[str]) -> dict[str, Any]:
+    """What `--set key=value ...` says; raises ConfigError for a text without `=`."""
     values: dict[str, Any] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -35,7 +40,7 @@ def reward_from_settings(name: str, settings: Iterable[str] = ()) -> RewardFunct
             values[key.strip()] = json.loads(value)
         except ValueError:
             values[key.strip()] = value
-    return build_reward({name: values})
+    return values
 
 
 def reward_from_file(path: str | Path) -> RewardFunction:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from toy_run import toy_trajectory
 
+from tracer1.errors import ConfigError
 from tracer1.executors.direct import DirectExecutor
 from tracer1.interfaces import Sampling
 from tracer1.parsing import format_plan
@@ -79,3 +80,31 @@ def test_without_steps_there_is_no_figure_but_no_error_either():
     figures, rollouts = Evaluator([], PerfectEngine(), reward).run(POLICY)
     assert rollouts == []
     assert figures["val/heldout/reward"] == 0.0
+
+
+def test_a_benchmark_s_answers_come_batch_by_batch():
+    """The last step's prompt does not fit: it gets no rollout. The noise is that of a validation."""
+    engine, told = PerfectEngine(), []
+    evaluator = Evaluator([], engine, reward, report=lambda stage, **figures: told.append(figures))
+    batches = [STEPS[:4], STEPS[4:]]
+    found = list(evaluator.answers(POLICY, iter(batches), total=6))
+    assert [steps for steps, _ in found] == batches
+    assert [[r.step.key for r in rollouts] for _, rollouts in found] == [
+        [s.key for s in STEPS[:4]],
+        [STEPS[4].key],
+    ]
+    assert all(r.outcome is None and r.reward is None for _, rollouts in found for r in rollouts)
+    assert told == [{"done": 0, "total": 6}, {"done": 4, "total": 6}]
+    assert engine.served == 1
+    as_ever = PerfectEngine()
+    Evaluator(STEPS, as_ever, reward).run(POLICY)
+    assert engine.seeds == as_ever.seeds
+
+
+def test_an_executor_acts_on_a_benchmark_s_answers_when_asked_to():
+    evaluator = Evaluator([], PerfectEngine(), reward, executor=DirectExecutor())
+    for execute in (True, False):
+        ((_, rollouts),) = evaluator.answers(POLICY, [STEPS[:2]], total=2, execute=execute)
+        assert all((r.outcome is not None) is execute for r in rollouts)
+    with pytest.raises(ConfigError, match="there is none"):
+        Evaluator([], PerfectEngine(), reward).answers(POLICY, [], total=0, execute=True)

@@ -1,29 +1,37 @@
 """Rewards: pure functions of one rollout, found by name, added up with weights. Nothing here does I/O or knows where rollouts come from.
 
 To add one, write `rewards/x.py` with `@REWARDS.register("x") def x(rollout, *, k: int = 3) -> float` and name it under `terms:`.
-Its keyword-only arguments are its settings.
+Its keyword-only arguments are its settings; a reward that makes no sense of steps without a screenshot or a place says so with
+`@needs("screenshot", "place")` below the other decorator, and such steps are kept away from it.
 """
 
-import inspect
 import math
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any
 
 from tracer1.errors import ConfigError, RewardError, Tracer1Error
-from tracer1.registry import Registry, nearest
+from tracer1.needs import checked_needs
+from tracer1.registry import Registry, bound, check_kind
 from tracer1.schema import Rollout
 
 REWARDS = Registry("reward", "tracer1.rewards")
 
-# What a setting may be, by its annotation; other annotations are not checked. A bool is a number to Python, not to a reader.
-_KINDS = {
-    "bool": ("true or false", bool),
-    "int": ("a whole number", int),
-    "float": ("a finite number", Real),
-    "str": ("text", str),
-}
+
+def needs(*names: str) -> Callable[[Callable[..., float]], Callable[..., float]]:
+    """Decorator that says what a step must have for a reward to make sense, of `tracer1.needs.NEEDS`."""
+
+    def mark(function: Callable[..., float]) -> Callable[..., float]:
+        function.needs = checked_needs(names, f"@needs of reward {function.__name__!r}")
+        return function
+
+    return mark
+
+
+def reward_needs(terms: Iterable[str]) -> tuple[str, ...]:
+    """What a step must have for every reward that `terms` names; an unknown name raises UnknownName."""
+    named = (name for term in terms for name in getattr(REWARDS.get(str(term)), "needs", ()))
+    return checked_needs(named, "reward.terms")
 
 
 def build_reward(terms: Mapping[str, Mapping[str, Any] | None]) -> Callable[[Rollout], tuple[float, dict[str, float]]]:
@@ -62,26 +70,8 @@ def _build_term(name: str, settings: Mapping[str, Any]) -> tuple[float, Callable
         )
     given = dict(settings)
     weight = given.pop("weight", 1.0)
-    _check_kind(f"reward.terms.{name}.weight", weight, float)
-    parameters = inspect.signature(function).parameters
-    known = [key for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY]
-    for key, value in given.items():
-        if key not in known:
-            raise ConfigError(
-                f"reward.terms.{name} has no setting {key!r}.{nearest(key, [*known, 'weight'])} "
-                f"Known: {', '.join(['weight', *known])}."
-            )
-        _check_kind(f"reward.terms.{name}.{key}", value, parameters[key].annotation)
-    return float(weight), partial(function, **given)
-
-
-def _check_kind(where: str, value: Any, annotation: Any) -> None:
-    """Raises ConfigError for a value that its annotation (a type, or its name) does not allow."""
-    name = getattr(annotation, "__name__", annotation)
-    wanted, kind = _KINDS.get(name, ("a finite number", object))
-    fits = isinstance(value, kind) and (kind is object or isinstance(value, bool) == (kind is bool))
-    if not fits or (isinstance(value, float) and not math.isfinite(value)):
-        raise ConfigError(f"{where} is {value!r:.60}; it must be {wanted}.")
+    check_kind(f"reward.terms.{name}.weight", weight, float)
+    return float(weight), bound(f"reward.terms.{name}", function, given, also=("weight",))
 
 
 def _evaluate(name: str, function: Callable[[Rollout], float], rollout: Rollout) -> float:

@@ -2,11 +2,12 @@
 
 from tracer1.actions import DEFAULT_DISTANCE, matches
 from tracer1.errors import ConfigError
-from tracer1.rewards import REWARDS
+from tracer1.rewards import REWARDS, needs
 from tracer1.schema import Rollout
 
 
 @REWARDS.register("coordinate_match")
+@needs("screenshot", "place")
 def coordinate_match(rollout: Rollout, *, distance: float = DEFAULT_DISTANCE) -> float:
     """1.0 if the outcome's action matches the expert's next one, else 0.0 (method, section 3).
 

@@ -1,10 +1,11 @@
 """Samples one plan for each held-out step and scores it. It knows nothing of optimizers; `train.py` and `eval.py` share it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 
+from tracer1.errors import ConfigError
 from tracer1.interfaces import Executor, RolloutEngine, Sampling
 from tracer1.metrics import PlanMetrics
 from tracer1.models.policy import PolicyModule
@@ -45,6 +46,40 @@ class Evaluator:
             metrics.update(rollout.step, rollout.plan)
         figures = {**metrics.compute(), "reward": self._mean_reward(rollouts, policy.device)}
         return {f"val/{self.name}/{metric}": float(value) for metric, value in figures.items()}, rollouts
+
+    def answers(
+        self, policy: PolicyModule, batches: Iterable[Sequence[Step]], total: int, execute: bool = False
+    ) -> Iterator[tuple[Sequence[Step], list[Rollout]]]:
+        """One response per step, batch by batch, without a reward; nothing is kept. A step whose prompt is too long gets none.
+
+        Args:
+            policy: Who answers.
+            batches: The steps.
+            total: How many there are, for the report.
+            execute: Let the executor act on each plan.
+
+        Raises:
+            ConfigError: `execute` without an executor.
+        """
+        if execute and self.executor is None:
+            raise ConfigError(
+                "An executor's point is to be scored, and there is none. Set one, e.g. `executor=direct`."
+            )
+        return self._answers(policy, batches, total, execute)
+
+    def _answers(
+        self, policy: PolicyModule, batches: Iterable[Sequence[Step]], total: int, execute: bool
+    ) -> Iterator[tuple[Sequence[Step], list[Rollout]]]:
+        done = 0
+        with self.engine.serving(policy):
+            for steps in batches:
+                self.report("validating", done=done, total=total)
+                rollouts = self._rollouts(policy, steps)
+                if execute:
+                    outcomes = self.executor.execute(rollouts)
+                    rollouts = [replace(r, outcome=outcome) for r, outcome in zip(rollouts, outcomes, strict=True)]
+                yield steps, rollouts
+                done += len(steps)
 
     def _scored(self, policy: PolicyModule) -> list[Rollout]:
         rollouts: list[Rollout] = []

@@ -60,6 +60,15 @@ class ProgressReporter:
         self.total_rounds, self._finished = total_rounds, finished
         self._show()
 
+    def __enter__(self) -> "ProgressReporter":
+        """Begins to show work that has no rounds."""
+        self.start(None)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Gives the screen back, whatever happened."""
+        self.stop()
+
     def round_start(self, round: int) -> None:
         """Says that a round begins."""
         self._round, self._round_began = round, self._clock()

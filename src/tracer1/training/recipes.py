@@ -21,7 +21,7 @@ from tracer1.models.policy import PolicyModule
 from tracer1.models.reference import make_reference
 from tracer1.models.sft import SFTModule
 from tracer1.registry import Registry, nearest
-from tracer1.rewards import build_reward
+from tracer1.rewards import build_reward, reward_needs
 from tracer1.schema import Step
 from tracer1.tracking.mlflow_logger import RunLogger
 from tracer1.training.callbacks import RoundLog, RoundStream, RunPosition, SkipNonFinite, Validate
@@ -86,6 +86,16 @@ def build(registry: Registry, spec: Group) -> Any:
     return made(**settings)
 
 
+def make_steps(data: Group, reward: Group) -> StepDataModule:
+    """The data module of a data group; unless that says what steps need, they need what the reward group's terms do.
+
+    Raises:
+        ConfigError: settings that cannot work.
+    """
+    asked = data.get("needs")
+    return StepDataModule(**{**data, "needs": reward_needs(reward["terms"]) if asked is None else asked})
+
+
 def make_policy(model: Group, algorithm: Group, optimizer: OptimizerFactory) -> PolicyModule:
     """The policy of a model group and the loss settings of an algorithm group.
 
@@ -120,7 +130,7 @@ def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], rou
     scored = {**parts, "reward": build_reward(groups["reward"]["terms"])}
     size = RoundSize(*(algorithm[name] for name in _SIZES), world_size=ranks.world_size)
     rules = RoundRules.of(algorithm, groups["rollout"]["dump"])
-    progress, steps = RoundProgress(), StepDataModule(**groups["data"])
+    progress, steps = RoundProgress(), make_steps(groups["data"], groups["reward"])
     training_steps = steps.train_stream(ranks.global_rank, ranks.world_size)
     policy = make_policy(model, algorithm, run.optimizer)
     stream = ExperienceStream(
@@ -243,14 +253,14 @@ def warmstart(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]
         options=ModelOptions.of(model),
         **{name: settings[name] for name in ("place_weight", "warmup", "decay")},
     )
-    steps = StepDataModule(**groups["data"])
+    scored = {**parts, "reward": build_reward(groups["reward"]["terms"])}
+    steps = make_steps(groups["data"], groups["reward"])
     recipe = Recipe(settings["plan_cut"], settings["shift"], run.seed)
     batches = ExampleBatches(
         partial(steps.train_stream, *share), module.encoder, module.backbone, recipe, settings["batch_size"]
     )
     stream = WarmstartStream(batches, settings["updates_per_round"], settings["workers"])
     progress = RoundProgress()
-    scored = {**parts, "reward": build_reward(groups["reward"]["terms"])}
     evaluator = make_evaluator(steps.val_steps(*share), groups["evaluation"], scored, run.seed)
     evaluator.report = progress.reporter.stage
     rounds = settings["updates"] // settings["updates_per_round"]

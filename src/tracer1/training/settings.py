@@ -1,7 +1,7 @@
 """The closed list of settings, and what each may be: a value that cannot work is answered before torch is loaded.
 
 It knows names, kinds and bounds, not meanings. Groups whose settings belong to a library or to a registered class (reward,
-engine, executor, optimizer, trainer, logger) are open here: whoever takes their settings checks them.
+engine, executor, optimizer, trainer, logger, benchmark) are open here: whoever takes their settings checks them.
 """
 
 import math
@@ -167,6 +167,8 @@ SETTINGS: dict[str, Number | Choice | Text | Fields | Anything] = {
     "data.on_bad_step": Choice(("error", "warn")),
     "data.verify_images": SWITCH,
     "data.shuffle_shards": COUNT,
+    "data.needs": Anything(),
+    "data.cache": Text(optional=True),
     "warmstart.updates": COUNT,
     "warmstart.updates_per_round": COUNT,
     "warmstart.batch_size": COUNT,
@@ -184,7 +186,7 @@ SETTINGS: dict[str, Number | Choice | Text | Fields | Anything] = {
     "trainer.num_nodes": COUNT,
 }
 
-OPEN_GROUPS = ("reward", "engine", "executor", "optimizer", "trainer", "logger")
+OPEN_GROUPS = ("reward", "engine", "executor", "optimizer", "trainer", "logger", "benchmark")
 
 
 def check_settings(config: Mapping[str, Any], more: tuple[str, ...] = ()) -> None:

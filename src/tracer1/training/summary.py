@@ -1,6 +1,8 @@
 """The one screen at the end of a training: what was gained, and where it lies. It knows nothing about how it was gained."""
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tracer1.schema import Rollout
 from tracer1.tracking.journal import read_metrics
 from tracer1.training.duration import duration
 
@@ -62,6 +65,31 @@ def final_summary(
     console.print(table)
     for command in commands:
         console.print(Text(f"  {command}"), soft_wrap=True)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationReport:
+    """What an evaluation on held-out steps came to."""
+
+    policy: str
+    figures: Mapping[str, float]
+    rollouts: Sequence[Rollout]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"policy": self.policy, "steps": len(self.rollouts), **self.figures}
+
+    def show(self, title: str) -> None:
+        """Writes the table to stdout."""
+        figures = {name: f"{value:.3f}" for name, value in self.figures.items()}
+        final_summary({"policy": self.policy, "held-out steps": len(self.rollouts), **figures}, title)
+
+
+def write_report(path: str | None, figures: Mapping[str, Any]) -> None:
+    """Writes figures as JSON; nothing where there is no path."""
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
 def report(output_dir: Path, seconds: float, tracking_uri: str) -> None:

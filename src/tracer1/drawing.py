@@ -1,4 +1,4 @@
-"""Draws a plan on its screenshot. It knows nothing about tables, files or MLflow: bytes in, PNG bytes out."""
+"""Draws a plan or an action on its screenshot. It knows nothing about tables, pages or files: bytes in, bytes out."""
 
 import io
 import math
@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from tracer1.errors import DataError
-from tracer1.schema import Box, Plan, Point, Step
+from tracer1.schema import Action, Box, Plan, Point, Step
 
 FIRST, LATER, REFERENCE = (
     (214, 39, 40),
     (31, 88, 180),
     (0, 158, 80),
 )  # what runs now, what is planned, what the expert did
+MIN_SIDE_MANY = 420  # the same where many stand on one page
 WHITE = (255, 255, 255)
+_WAYS = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}  # of a scroll, on the screen
 MIN_SIDE, MAX_SIDE = 640, 960  # the longer side of the drawing, in pixels: readable, and 24 of them still load
 
 
@@ -56,6 +58,44 @@ def draw_plan(screenshot: bytes, plan: Plan, reference: Step | None = None) -> b
     return out.getvalue()
 
 
+def draw_action(screenshot: bytes, action: Action | None, boxes: Sequence[Box] = ()) -> tuple[bytes, float]:
+    """The screenshot with one action on it, small enough for a page with many.
+
+    The target's boxes are green, the point is a red disc, a drag is an arrow from there to its end, and a scroll is an arrow
+    towards the side whose content is revealed, from its point or else from the middle.
+
+    Args:
+        screenshot: A PNG or JPEG.
+        action: What was done; None draws the boxes alone.
+        boxes: Of the action's target.
+
+    Returns:
+        A WebP whose longer side is between 420 and 960 pixels, and its size as a multiple of the screenshot's.
+
+    Raises:
+        DataError: `screenshot` is not an image.
+    """
+    whole = _open(screenshot)
+    image = _resized(whole, MIN_SIDE_MANY)
+    draw = ImageDraw.Draw(image)
+    for box in boxes:
+        _outline(draw, box, image.size)
+    point = None if action is None else action.point
+    start = None if point is None else _pixel(point, image.size)
+    if action is not None and action.direction in _WAYS:
+        start = start or (image.width / 2, image.height / 2)
+        across, down = _WAYS[action.direction]
+        reach = min(image.size) / 5
+        _arrow(draw, start, _pixel_inside((start[0] + across * reach, start[1] + down * reach), image.size), FIRST)
+    elif start is not None and action is not None and action.end_point is not None:
+        _arrow(draw, start, _pixel(action.end_point, image.size), FIRST)
+    if point is not None and start is not None:
+        _disc(draw, start, 9, FIRST)
+    out = io.BytesIO()
+    image.save(out, "WEBP", quality=80, method=4)
+    return out.getvalue(), image.width / whole.width
+
+
 def _open(screenshot: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(screenshot)).convert("RGB")
@@ -65,9 +105,9 @@ def _open(screenshot: bytes) -> Image.Image:
         ) from error
 
 
-def _resized(image: Image.Image) -> Image.Image:
+def _resized(image: Image.Image, least: int = MIN_SIDE) -> Image.Image:
     longer = max(image.size)
-    scale = min(max(1.0, MIN_SIDE / longer), MAX_SIDE / longer)
+    scale = min(max(1.0, least / longer), MAX_SIDE / longer)
     scale = math.ceil(scale) if scale >= 2 else scale  # whole numbers keep the glyphs of tiny screenshots even
     if scale == 1.0:
         return image
@@ -77,8 +117,13 @@ def _resized(image: Image.Image) -> Image.Image:
 
 def _pixel(point: Point, size: tuple[int, int]) -> tuple[float, float]:
     """0..1000 to pixels; a place off the screen is drawn on its edge."""
-    x, y = (min(max(part, 0.0), 1000.0) * side / 1000 for part, side in zip(point, size, strict=True))
-    return min(x, size[0] - 1), min(y, size[1] - 1)
+    x, y = (part * side / 1000 for part, side in zip(point, size, strict=True))
+    return _pixel_inside((x, y), size)
+
+
+def _pixel_inside(pixel: tuple[float, float], size: tuple[int, int]) -> tuple[float, float]:
+    x, y = (min(max(part, 0.0), side - 1) for part, side in zip(pixel, size, strict=True))
+    return x, y
 
 
 def _draw_reference(draw: ImageDraw.ImageDraw, size: tuple[int, int], reference: Step) -> None:
