@@ -15,8 +15,8 @@ VIEWPORT = {"width": 500, "height": 320}  # a viewport of the task's own 160x210
 EPISODES_PER_CONTEXT = 50  # a page that is loaded again and again grows by 0.9 MB an episode
 START_LIMIT, CLOSE_LIMIT = 30.0, 5.0  # seconds
 BINARIES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+FLAGS = [  # Playwright drops every "--headless" with its own, which asks for a mode that the full browser no longer has
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--no-first-run", "--disable-dev-shm-usage", "--hide-scrollbars", "--disable-smooth-scrolling",
     "--force-device-scale-factor=1", "--allow-file-access-from-files", "--font-render-hinting=none", "--disable-lcd-text",
 ]  # fmt: skip
