@@ -5,9 +5,9 @@ import io
 import pytest
 from PIL import Image
 
+from tracer1.drawing import FIRST, LATER, REFERENCE, draw_action, draw_plan
 from tracer1.errors import DataError
 from tracer1.schema import Action, Plan, PlanStep, Step
-from tracer1.drawing import FIRST, LATER, REFERENCE, draw_action, draw_plan
 
 GREY = (128, 128, 128)
 

@@ -49,7 +49,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(found.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    Console().print(*tables(found))
+    console = Console()
+    Console(width=console.width if console.is_terminal else 200).print(*tables(found), sep="\n")
     print(*found.problems, sep="\n", end="\n" if found.problems else "", file=sys.stderr)
     return 2 if found.problems else 0
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import pytest
 from toy_steps import expert_step, trajectory
 
 from tracer1.actions import ACTION_TYPES
@@ -44,3 +45,45 @@ def test_records_become_steps_without_a_shard():
     stored = [Stored(json.loads(json.dumps(to_record(step, "train", 3))), step.screenshot) for step in given]
     assert to_steps(stored) == given
     assert to_steps(stored)[0].future[0] == expert_step(0, 3)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ((), None),
+        (("platform",), "tool"),
+        (("platform",), "toaster"),
+        (("action", "action_type"), "search"),
+        (("action", "action_type"), "final_answer"),
+        (("action", "action_type"), 3),
+        (("action", "point"), [1, 1001]),
+        (("action", "point"), [1, 2, 3]),
+        (("action",), {}),
+        (("action",), None),
+        (("boxes",), [[1, 2, 3]]),
+        (("boxes",), [[1, 2, 3, 4.5]]),
+        (("image_size",), None),
+        (("image_size",), [0, 1]),
+        (("instruction",), " "),
+        (("more",), 1),
+    ],
+)
+def test_the_quick_look_at_a_record_agrees_with_the_schema(path, value):
+    from jsonschema import Draft202012Validator
+
+    record = json.loads(json.dumps(to_record(trajectory("a", 1)[0], "train", 1)))
+    place = record
+    for name in path[:-1]:
+        place = place[name]
+    if path:
+        place[path[-1]] = value
+    assert (schema_problem(record) is None) == Draft202012Validator(step_schema()).is_valid(record)
+
+
+@pytest.mark.parametrize("name", ["key", "platform", "action", "meta", "status"])
+def test_the_quick_look_misses_no_missing_field(name):
+
+    record = json.loads(json.dumps(to_record(trajectory("a", 1)[0], "train", 1)))
+    del record[name]
+    _, what = schema_problem(record)
+    assert f"'{name}' is a required property" in what

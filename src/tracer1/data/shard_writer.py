@@ -66,8 +66,7 @@ def write_shards(
         DataError: No space left, a step that breaks the schema or is out of order, a screenshot that is neither PNG nor
             JPEG, or the same trajectory twice. The shards finished before stay; nothing half-written does.
     """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    (out := Path(out)).mkdir(parents=True, exist_ok=True)
     entries: dict[str, dict[str, Any]] = {}
 
     def closed(path: Path, entry: dict[str, Any]) -> None:

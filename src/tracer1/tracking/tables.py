@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from tracer1.drawing import draw_plan
 from tracer1.errors import DataError
 from tracer1.schema import PlanStep, Rollout
-from tracer1.drawing import draw_plan
 
 log = logging.getLogger(__name__)
 

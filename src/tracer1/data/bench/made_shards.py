@@ -11,25 +11,7 @@ from tracer1.data.records import make_key
 from tracer1.data.shard_writer import write_shards
 from tracer1.schema import DONE, NOT_DONE, Action, PlanStep, Step
 
-WORDS = [
-    "open",
-    "save",
-    "settings",
-    "account",
-    "search",
-    "message",
-    "travel",
-    "hotel",
-    "price",
-    "cart",
-    "order",
-    "file",
-    "edit",
-    "view",
-    "insert",
-    "format",
-    "help",
-]
+WORDS = ("open", "save", "settings", "account", "search", "message", "travel", "price", "cart", "order", "edit", "view")
 TRAJECTORY = 12  # steps
 
 
