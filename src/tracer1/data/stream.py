@@ -135,7 +135,8 @@ class SetStream:
                 batch_size=None,
                 sampler=_Shards(self.source, self.share, self.position),
                 num_workers=self.num_workers,
-                prefetch_factor=1 if self.num_workers else None,  # whole shards: more would only cost memory
+                # whole shards: one waits to be taken while another is loaded; more would only cost memory
+                prefetch_factor=2 if self.num_workers else None,
                 collate_fn=_as_it_is,
             )
         )
