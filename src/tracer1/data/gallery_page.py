@@ -66,7 +66,7 @@ def _step(anchor: str, step: Step, count: int) -> str:
     if now.screenshot_abstraction:
         rows["seen"] = seen
     if step.platform == "tool":  # what its prompt shows instead of a screen
-        rows |= {name: _text(step.meta.get(name)) for name in ("files", "observation")}
+        rows |= {name: _text(step.meta.get(name) or "") for name in ("files", "observation")}
     table = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items() if value)
     return (
         f'<article id="{anchor}" tabindex="0" aria-label="Step {step.index + 1} of {count}: {_text(kind)}">'

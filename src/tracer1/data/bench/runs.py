@@ -9,7 +9,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -71,8 +71,8 @@ def speed(sizes: Sizes, say: Say) -> dict[str, Any]:
 def scaling(sizes: Sizes, say: Say) -> dict[str, Any]:
     """Steps per second of plain decoding and of the data module for each number of processes, in turns."""
     with tempfile.TemporaryDirectory() as folder:
-        feeds, _, _ = _feeds(Path(folder), sizes, say)
-        return {"scaling": _in_turns(feeds, sizes.workers, max(1, sizes.repetitions // 2), say)}
+        feeds, _, _ = _feeds(Path(folder), replace(sizes, epochs=max(1, sizes.epochs // 2)), say)
+        return {"scaling": _in_turns(feeds, sizes.workers, sizes.repetitions, say)}
 
 
 def _feeds(folder: Path, sizes: Sizes, say: Say) -> tuple[dict[str, Callable[[int], float]], list[bytes], list[str]]:
