@@ -20,7 +20,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("all", "speed", "scaling", "memory"))
     parser.add_argument("--out", type=Path, default=Path("outputs/bench_data"), help="folder (default: %(default)s)")
-    parser.add_argument("--repetitions", type=int, default=5, help="of each feed, in turns (default: 5)")
+    parser.add_argument("--repetitions", type=int, default=9, help="of each feed, in turns (default: 9)")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2, 4], help="whose scaling is measured")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, one repetition: does it run?")
     return parser.parse_args(argv)

@@ -9,7 +9,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -32,9 +32,9 @@ class Sizes:
     """How much is measured."""
 
     steps: int = 240  # of 1280x720, for the speeds; a multiple of 48
-    epochs: int = 4  # how often a run goes over them
+    epochs: int = 2  # how often a run goes over them
     pictures: int = 96  # different ones among them
-    repetitions: int = 5
+    repetitions: int = 9
     memory_steps: int = 100_000
     memory_per_shard: int = 996
     workers: tuple[int, ...] = (0, 1, 2, 4)  # whose scaling is measured
@@ -71,7 +71,7 @@ def speed(sizes: Sizes, say: Say) -> dict[str, Any]:
 def scaling(sizes: Sizes, say: Say) -> dict[str, Any]:
     """Steps per second of plain decoding and of the data module for each number of processes, in turns."""
     with tempfile.TemporaryDirectory() as folder:
-        feeds, _, _ = _feeds(Path(folder), replace(sizes, epochs=max(1, sizes.epochs // 2)), say)
+        feeds, _, _ = _feeds(Path(folder), sizes, say)
         return {"scaling": _in_turns(feeds, sizes.workers, sizes.repetitions, say)}
 
 
