@@ -21,6 +21,7 @@ class Layout:
     prompt_mask: Tensor  # (B, P) bool
     response_mask: Tensor  # (N, R) bool
     _masks: dict[torch.dtype, Tensor] = field(default_factory=dict)  # the same in every layer
+    _hidden: dict[torch.dtype, Tensor] = field(default_factory=dict)  # likewise
 
     def __post_init__(self) -> None:
         self.groups, self.group_size = len(self.prompt_mask), len(self.response_mask) // len(self.prompt_mask)
@@ -60,8 +61,10 @@ class Layout:
         """(B, 1, 1, P), -inf at padding of prompts; None where there is no padding."""
         if self._prompt_at is None:
             return None
-        zeros = torch.zeros(self.prompt_mask.shape, dtype=dtype, device=self.prompt_mask.device)
-        return zeros.masked_fill_(~self.prompt_mask, -torch.inf)[:, None, None]
+        if dtype not in self._hidden:
+            zeros = torch.zeros(self.prompt_mask.shape, dtype=dtype, device=self.prompt_mask.device)
+            self._hidden[dtype] = zeros.masked_fill_(~self.prompt_mask, -torch.inf)[:, None, None]
+        return self._hidden[dtype]
 
     def mask(self, dtype: torch.dtype) -> Tensor:
         """(B or 1, 1, R, P + R), added to the scores: a response token sees its prompt, and its response up to itself."""

@@ -14,7 +14,7 @@ from tracer1.data.converters._code import (
     bind,
     key_names,
     number_of,
-    read_calls,
+    operations_of,
     scroll_direction,
     text_of,
     tidy,
@@ -35,12 +35,7 @@ def read_operations(code: str) -> list[Operation]:
     Raises:
         Unusable: Code that cannot be read or has no action here; with `whole` where the trajectory is to be dropped.
     """
-    operations: list[Operation] = []
-    for call in read_calls(code):
-        if call.name not in _CALLS:
-            raise Unusable("code not in the vocabulary", call.code[:120])
-        operations += _CALLS[call.name](call)
-    return tidy(operations)
+    return tidy(operations_of(code, _CALLS))
 
 
 def target_text(tree: str, bid: str) -> str:

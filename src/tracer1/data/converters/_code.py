@@ -5,7 +5,7 @@ Code is read with `ast`, never run. It knows no data set: which call means what 
 
 import ast
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -55,6 +55,20 @@ def read_calls(code: str) -> list[Call]:
     if not calls:
         raise Unusable("code missing")
     return calls
+
+
+def operations_of(code: str, vocabulary: Mapping[str, Callable[[Call], list[Operation]]]) -> list[Operation]:
+    """What the calls of a recorded step do, in order; `vocabulary` says it of each by its name.
+
+    Raises:
+        Unusable: Code that cannot be read, or a call that is not in the vocabulary.
+    """
+    operations: list[Operation] = []
+    for call in read_calls(code):
+        if call.name not in vocabulary:
+            raise Unusable("code not in the vocabulary", call.code[:120])
+        operations += vocabulary[call.name](call)
+    return operations
 
 
 def _call(node: ast.stmt, code: str) -> Call:

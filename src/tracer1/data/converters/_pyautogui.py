@@ -16,7 +16,7 @@ from tracer1.data.converters._code import (
     bind,
     key_names,
     number_of,
-    read_calls,
+    operations_of,
     scroll_direction,
     text_of,
     tidy,
@@ -36,12 +36,7 @@ def read_operations(code: str) -> list[Operation]:
     Raises:
         Unusable: Code that cannot be read or has no action here; with `whole` where the trajectory is to be dropped.
     """
-    operations: list[Operation] = []
-    for call in read_calls(code):
-        if call.name not in _CALLS:
-            raise Unusable("code not in the vocabulary", call.code[:120])
-        operations += _CALLS[call.name](call)
-    return tidy(_placed(operations))
+    return tidy(_placed(operations_of(code, _CALLS)))
 
 
 def _placed(operations: Iterable[Operation]) -> list[Operation]:
