@@ -12,7 +12,7 @@ It also holds the list of names: a new file or package takes its place there and
            environments/  toolbox/  sandbox/              (executors may use toolbox, and toolbox may use sandbox)
            algorithms/  metrics/  tracking/
     1      actions.py  alignment.py  drawing.py           floor 0 and each other, never in a circle; text and geometry, no torch
-           needs.py  parsing.py  prompts.py
+           needs.py  parsing.py  prompts.py  chat/        (chat/ is the client of OpenAI-compatible servers, for executors and tools)
     0      schema.py  interfaces.py  registry.py          the standard library and each other, never in a circle
            errors.py
 """

@@ -8,6 +8,7 @@
     ├── TrainingDiverged     too many non-finite updates in a row
     ├── RewardError          a reward raised, or gave a number that is not finite
     ├── ExecutorError        the frozen tool agent is unreachable (never a bad action: that is `Outcome.error`)
+    │   └── SandboxFault     the sandbox itself failed (never what the code in it did)
     ├── EngineError          the sampler failed
     └── MissingDependency    an optional package or system program is not installed
 
@@ -45,6 +46,10 @@ class RewardError(Tracer1Error):
 
 class ExecutorError(Tracer1Error):
     """The executor's server or process is unreachable."""
+
+
+class SandboxFault(ExecutorError):
+    """The sandbox itself failed: no verdict on the code that should have run in it."""
 
 
 class EngineError(Tracer1Error):

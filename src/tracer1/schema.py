@@ -108,8 +108,14 @@ class Outcome:
     """What executing the first step of a plan gave."""
 
     action: Action | None = None  # the executed GUI action, in the screenshot's 0..1000 space
-    answer: str | None = None  # a tool's answer
-    error: str = ""  # why a bad action was not executed; infrastructure faults raise ExecutorError instead
+    answer: str | None = None  # a tool's answer: what its call printed, or the final answer
+    value: Any = None  # the same as a plain JSON value, where the tool returned one: boxes, numbers, names of files
+    error: str = ""  # why a bad action was not executed, or what went wrong in it: a verdict, scored 0
+    kind: str = (
+        ""  # of the error, one of few, to be counted: "unknown_tool", "bad_arguments", "exception", "timeout" ...
+    )
+    fault: str = ""  # the infrastructure failed for good: no verdict; the rollout is masked out of its group
+    cached: bool = False  # answered without executing anything
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""One client for every OpenAI-compatible server: vLLM, SGLang, a hosted endpoint. It knows nothing about actions, tools or rewards."""

@@ -1,0 +1,1 @@
+"""The tools, one file each; the file name is the tool's name."""
