@@ -27,6 +27,7 @@ def main(cfg: DictConfig) -> None:
     from tracer1.rewards import build_reward
     from tracer1.training import recipes
     from tracer1.training.progress import ProgressReporter
+    from tracer1.training.round_rules import FaultLimit
     from tracer1.training.summary import EvaluationReport, write_report
 
     quiet_libraries()
@@ -42,6 +43,7 @@ def main(cfg: DictConfig) -> None:
     steps = recipes.make_steps(plain["data"], plain["reward"]).val_steps() if benchmark is None else []
     policy = PolicyModule(model["path"], prompt=model["prompt"], optimizer=None, options=ModelOptions.of(model))
     evaluator = recipes.make_evaluator(steps, plain["evaluation"], parts, cfg.seed)
+    evaluator.faults = FaultLimit(cfg.rollout.max_faults)
     with ProgressReporter() as reporter:
         evaluator.report = reporter.stage
         policy.to("cuda" if torch.cuda.is_available() else "cpu")

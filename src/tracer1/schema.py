@@ -126,6 +126,11 @@ class Rollout:
     response: Response
     plan: Plan = field(default_factory=Plan)
     outcome: Outcome | None = None
-    reward: float | None = None
+    reward: float | None = None  # also None where it is masked: nobody can say what it is worth
     terms: Mapping[str, float] = field(default_factory=dict)
     advantage: float | None = None
+
+    @property
+    def masked(self) -> bool:
+        """Whether the infrastructure failed on it: it takes no part in its group's comparison, nor in the loss."""
+        return self.outcome is not None and bool(self.outcome.fault)

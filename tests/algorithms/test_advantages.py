@@ -14,7 +14,7 @@ from tracer1.algorithms.advantages import (
     overlong_penalty,
     round_advantages,
 )
-from tracer1.algorithms.objective import ADVANTAGES
+from tracer1.algorithms.objective import ADVANTAGES, Objective
 
 # group 1: 1, 0, 0.5 (mean .5); group 2: 0, 0, 0.75 (mean .25); all six: mean 2.25 / 6 = .375
 REWARDS = torch.tensor([1, 0, 0.5, 0, 0, 0.75], dtype=torch.float64)
@@ -123,3 +123,36 @@ def test_the_overlong_penalty_falls_over_the_buffer():
 def test_the_longer_the_worse(buffer: int, one: int, other: int):
     shorter, longer = overlong_penalty(torch.tensor(sorted([one, other]), dtype=torch.float64), 100, buffer).tolist()
     assert -1 <= longer <= shorter <= 0
+
+
+# --- masked responses -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ADVANTAGES)
+@settings(max_examples=30, deadline=None)
+@given(groups=groups_of_4, hidden=st.sets(st.integers(0, 15)))
+def test_masked_responses_are_as_if_they_had_never_been_sampled(name: str, groups: list[list[float]], hidden: set[int]):
+    """NumPy on each group without them; a group of one is compared with nobody, but takes part in a round's z-scores."""
+    rewards = np.array(groups, dtype=np.float64).flatten()
+    rewards[[i for i in hidden if i < len(rewards)]] = np.nan
+    found = Objective(advantages=name, average="tokens").response_advantages(torch.tensor(rewards), 4).numpy()
+    kept = [group[~np.isnan(group)] for group in rewards.reshape(-1, 4)]
+    if name.endswith("round_z_score"):
+        own = [g if name == "round_z_score" else np.where(np.ptp(g) == 0, 0, g - g.mean()) for g in kept if len(g)]
+        flat = np.concatenate(own) if own else np.empty(0)
+        expected = (
+            np.zeros_like(flat) if not len(flat) or np.ptp(flat) == 0 else (flat - flat.mean()) / (flat.std() + 1e-6)
+        )
+    else:
+        parts = [numpy_advantages(name, g[None])[0] if len(g) > 1 else np.zeros(len(g)) for g in kept]
+        expected = np.concatenate(parts)
+    masked = np.isnan(rewards)
+    assert (found[masked] == 0).all()
+    np.testing.assert_allclose(found[~masked], expected, rtol=1e-6, atol=1e-9)
+
+
+def test_a_masked_response_by_hand():
+    # 1, 0 and a masked one: mean .5, unbiased std sqrt(.5) = .70711; the other group is alone with itself
+    rewards = torch.tensor([1, torch.nan, 0, torch.nan, 0.75, torch.nan], dtype=torch.float64)
+    found = Objective().response_advantages(rewards, 3).tolist()
+    assert found == pytest.approx([0.70711, 0, -0.70711, 0, 0, 0], abs=1e-5)

@@ -80,7 +80,7 @@ def test_what_is_not_answered_is_wrong(shards: list[str]):
         "response": "nonsense",
     }
     assert rows[2]["problem"] == "the prompt is too long"
-    assert benchmark.counts == {"unreadable": 1, "too_long": 2}
+    assert benchmark.counts == {"unreadable": 1, "too_long": 2, "infra_errors": 0}
     assert benchmark.result().values()["val/android_control_high/os_atlas.step_success"] == 1 / 4
 
 

@@ -57,7 +57,7 @@ def test_figures_by_hand(tmp_path: Path):
     assert found["ams.ams.Multi_Apps"] == 1.0
     assert found["os_atlas.step_success.Multi_Apps"] == pytest.approx(1 / 3)
     assert benchmark.counts == {
-        "unreadable": 0, "too_long": 0, "split": "random", "no_box": 0, "passed_for_being_empty": 0,
+        "unreadable": 0, "too_long": 0, "infra_errors": 0, "split": "random", "no_box": 0, "passed_for_being_empty": 0,
     }  # fmt: skip
 
 

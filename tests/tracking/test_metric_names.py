@@ -1,5 +1,7 @@
 """The list of metric names is closed."""
 
+from pathlib import Path
+
 import pytest
 
 from tracer1.errors import ConfigError
@@ -37,3 +39,8 @@ def test_message_names_the_nearest() -> None:
 def test_explanation_has_a_row_for_every_name() -> None:
     assert len(explain().splitlines()) == len(METRICS) + 2
     assert all(METRICS.values())
+
+
+def test_the_documentation_holds_the_list_as_it_is():
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    assert explain() in page

@@ -20,6 +20,7 @@ from tracer1.training.overrides import CONF, check_overrides
 from tracer1.training.round_rules import LogprobGate, Overlong, RoundRules
 
 DYNAMIC = RoundRules(max_draws=3)
+ROLLOUT = {"dump": None, "max_faults": 0.2}
 
 
 def tied_for(*names: str, value: float = 0.5):
@@ -206,11 +207,13 @@ def algorithm(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_rules_of_the_shipped_algorithms(algorithm):
-    rules = {name: RoundRules.of(algorithm(f"algorithm={name}"), None) for name in ("grpo", "dapo", "gspo", "rloo")}
+    rules = {name: RoundRules.of(algorithm(f"algorithm={name}"), ROLLOUT) for name in ("grpo", "dapo", "gspo", "rloo")}
     assert rules["grpo"] == rules["gspo"] == rules["rloo"] == RoundRules()
     assert rules["dapo"] == RoundRules(max_draws=4, overlong=Overlong(410, 0.5, 2048))
     own = algorithm("algorithm.logprob_error_warn=0.1", "+algorithm.dynamic_sampling.max_draws=2")
-    assert RoundRules.of(own, "there") == RoundRules(2, None, LogprobGate(0.1, None), Path("there"))
+    assert RoundRules.of(own, {**ROLLOUT, "dump": "there"}) == RoundRules(
+        2, None, LogprobGate(0.1, None), Path("there")
+    )
 
 
 @pytest.mark.parametrize(
@@ -231,12 +234,12 @@ def test_rules_of_the_shipped_algorithms(algorithm):
 )
 def test_settings_that_make_no_sense_together(algorithm, overrides: list[str], said: str):
     with pytest.raises(ConfigError, match=re.escape(said)):
-        RoundRules.of(algorithm(*overrides), None)
+        RoundRules.of(algorithm(*overrides), ROLLOUT)
 
 
 def test_a_kl_without_a_gradient_is_warned_of(algorithm, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.WARNING):
-        RoundRules.of(algorithm("algorithm.kl_kind=k1"), None)
+        RoundRules.of(algorithm("algorithm.kl_kind=k1"), ROLLOUT)
     assert "its gradient is 0 in expectation" in caplog.messages[0]
 
 

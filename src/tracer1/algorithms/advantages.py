@@ -3,6 +3,8 @@
 M responses, group-adjacent: the n of one prompt side by side. GRPO's own estimator is `grpo.group_advantages`.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ __all__ = [
     "centred_round_advantages",
     "group_advantages",
     "leave_one_out_advantages",
+    "masked_advantages",
     "overlong_penalty",
     "round_advantages",
 ]
@@ -65,6 +68,39 @@ def centred_round_advantages(rewards: Tensor, group_size: int, eps: float = 1e-6
         ValueError: a group of one, or M not a multiple of the group.
     """
     return _over_the_round(centred_advantages(rewards, group_size), eps)
+
+
+def masked_advantages(estimator: Callable[[Tensor, int], Tensor], rewards: Tensor, group_size: int) -> Tensor:
+    """(M,) rewards, NaN where nobody can say what a response is worth -> (M,) advantages, 0 there.
+
+    The others are compared as if those had never been sampled: a group of n with m masked is a group of n - m; one that is left
+    alone has nobody to be compared with in its group, so 0.
+
+    Args:
+        estimator: Any function of this module, or `group_advantages`.
+    """
+    valid = ~rewards.isnan()
+    if estimator is round_advantages:
+        values = rewards
+    elif estimator is centred_round_advantages:
+        values = _by_size(centred_advantages, rewards, valid, group_size)
+    else:
+        return _by_size(estimator, rewards, valid, group_size)
+    advantages = torch.zeros_like(rewards)
+    if valid.any():
+        advantages[valid] = _over_the_round(values[valid], eps=1e-6)
+    return advantages
+
+
+def _by_size(estimator: Callable[[Tensor, int], Tensor], rewards: Tensor, valid: Tensor, group_size: int) -> Tensor:
+    """The estimator's answer for groups of unequal sizes: all groups of a size at once."""
+    groups, kept = _groups(rewards, group_size), valid.view(-1, group_size)
+    advantages, sizes = torch.zeros_like(groups), kept.sum(1)
+    for size in range(2, group_size + 1):
+        rows = sizes == size
+        if rows.any():
+            advantages[rows[:, None] & kept] = estimator(groups[rows][kept[rows]], size)
+    return advantages.flatten()
 
 
 def overlong_penalty(lengths: Tensor, max_tokens: int, buffer: int) -> Tensor:

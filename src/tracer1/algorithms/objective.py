@@ -15,6 +15,7 @@ from tracer1.algorithms.advantages import (
     centred_round_advantages,
     group_advantages,
     leave_one_out_advantages,
+    masked_advantages,
     round_advantages,
 )
 from tracer1.algorithms.grpo import clip_fraction, clipped_surrogate, low_var_kl, token_mean
@@ -113,8 +114,11 @@ class Objective:
         return self.old_logprobs == "recompute" or (self.old_logprobs == "first_update_on_policy" and not first_update)
 
     def response_advantages(self, rewards: Tensor, group_size: int) -> Tensor:
-        """(M,) rewards, group-adjacent, of all ranks where `over_the_round` -> (M,) advantages."""
-        return ADVANTAGES[self.advantages](rewards, group_size)
+        """(M,) rewards, group-adjacent, of all ranks where `over_the_round` -> (M,) advantages; NaN is masked and gets 0."""
+        estimator = ADVANTAGES[self.advantages]
+        if rewards.isnan().any():
+            return masked_advantages(estimator, rewards, group_size)
+        return estimator(rewards, group_size)
 
     def kl_penalty(self, old: Tensor, ref: Tensor, mask: Tensor) -> Tensor:
         """(N, R) log-probs of the sampling policy and the reference -> (N,): what `kl_in=reward` takes off the rewards."""

@@ -83,7 +83,7 @@ class OfflineBenchmark:
             name: make_rule(f"{self.family}.{name}", (self.settings or {}).get(name), f"benchmark.settings.{name}")
             for name in names
         }
-        self.counts = {"unreadable": 0, "too_long": 0}
+        self.counts = {"unreadable": 0, "too_long": 0, "infra_errors": 0}
         try:
             self._urls, self._total = expand_urls(self.shards), 0
         except DataError as error:
@@ -180,7 +180,8 @@ class OfflineBenchmark:
 
         Args:
             steps: As `batches` gave them.
-            rollouts: One for each step, but for those whose prompt is too long: they are wrong, not left out.
+            rollouts: One for each step, but for those whose prompt is too long: they are wrong, not left out. Left out, and
+                counted, are those that a fault of the executor's infrastructure kept from being judged.
 
         Returns:
             A plain row for each step, with what `tools/score_actions.py` reads of it.
@@ -189,6 +190,14 @@ class OfflineBenchmark:
         return [self._add(step, by_key.get(step.key)) for step in steps]
 
     def _add(self, step: Step, rollout: Rollout | None) -> dict[str, Any]:
+        if rollout is not None and rollout.masked:
+            self.counts["infra_errors"] += 1
+            return {
+                "key": step.key,
+                "trajectory": step.trajectory,
+                "index": step.index,
+                "problem": rollout.outcome.fault,
+            }
         predicted, problem = self._predicted(rollout)
         self.counts["too_long" if rollout is None else "unreadable"] += predicted is None
         self.remark(step, predicted)

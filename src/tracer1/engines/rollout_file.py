@@ -37,9 +37,10 @@ class RolloutRecord:
     logprobs: tuple[float, ...]  # R, the sampler's, as in `Response`
     text: str
     truncated: bool
-    reward: float
+    reward: float | None  # None: masked, see `fault`
     terms: Mapping[str, float] = field(default_factory=dict)
     advantage: float | None = None  # None: its group was dropped by dynamic sampling and nothing was trained on it
+    fault: str = ""  # of the infrastructure, which masked it
 
     @property
     def response(self) -> Response:

@@ -85,7 +85,7 @@ def _errors(rollout: Rollout) -> str:
     if rollout.response.truncated:
         found.insert(0, "stopped by the token limit")
     if rollout.outcome is not None:
-        found.append(rollout.outcome.error)
+        found += [rollout.outcome.error, rollout.outcome.fault]
     return "; ".join(error for error in found if error)
 
 
@@ -117,7 +117,7 @@ def _row(rollout: Rollout, image: bytes | None) -> str:
         picture = (
             f'<img src="data:image/png;base64,{base64.b64encode(image).decode()}" alt="the plan on its screenshot">'
         )
-    reward = "not scored" if rollout.reward is None else f"{rollout.reward:.3f}"
+    reward = "masked" if rollout.masked else "not scored" if rollout.reward is None else f"{rollout.reward:.3f}"
     terms = "".join(f"<span>{escape(name)} {value:.3f}</span>" for name, value in rollout.terms.items())
     errors = _errors(rollout)
     return _ROW.substitute(

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-import torch
-
 from tracer1.errors import ConfigError
 from tracer1.interfaces import Executor, RolloutEngine, Sampling
 from tracer1.metrics import PlanMetrics
@@ -13,6 +11,8 @@ from tracer1.schema import Rollout, Step
 from tracer1.training.experience import StageReporter
 from tracer1.training.groups import RewardFunction, make_rollouts, rollout_seed, score
 from tracer1.training.ranks import agreed, summed
+from tracer1.training.round_figures import means_over_ranks, reward_sums, tool_sums
+from tracer1.training.round_rules import FaultLimit
 
 
 @dataclass
@@ -25,6 +25,7 @@ class Evaluator:
         sampling: How responses are drawn (the paper: temperature 0.5).
         name: The benchmark's name in `val/<name>/<metric>`.
         seed: Of the sampling noise; the same for every round, so that two rounds differ by the policy alone.
+        faults: Looks at how much the executor's infrastructure failed.
         report: Told how far it is.
     """
 
@@ -35,16 +36,21 @@ class Evaluator:
     sampling: Sampling = field(default_factory=lambda: Sampling(temperature=0.5))
     name: str = "heldout"
     seed: int = 0
+    faults: FaultLimit = field(default_factory=FaultLimit)
     report: StageReporter = lambda stage, **figures: None
     chunk: int = 64  # steps between two reports
 
     def run(self, policy: PolicyModule) -> tuple[dict[str, float], list[Rollout]]:
         """Metrics over all ranks under their names, and this rank's rollouts."""
         rollouts = agreed(self._scored, policy)
+        if self.executor is not None:
+            self.faults.check(rollouts, policy.device)
         metrics = PlanMetrics().to(policy.device)
         for rollout in rollouts:
             metrics.update(rollout.step, rollout.plan)
-        figures = {**metrics.compute(), "reward": self._mean_reward(rollouts, policy.device)}
+        figures = {**metrics.compute(), **self._mean_rewards(rollouts)}
+        if self.executor is not None:
+            figures["infra_errors"] = summed([sum(r.masked for r in rollouts)], policy.device)[0]
         return {f"val/{self.name}/{metric}": float(value) for metric, value in figures.items()}, rollouts
 
     def answers(
@@ -78,6 +84,7 @@ class Evaluator:
                 if execute:
                     outcomes = self.executor.execute(rollouts)
                     rollouts = [replace(r, outcome=outcome) for r, outcome in zip(rollouts, outcomes, strict=True)]
+                    self.faults.check(rollouts, policy.device)
                 yield steps, rollouts
                 done += len(steps)
 
@@ -98,7 +105,11 @@ class Evaluator:
         seeds = [[rollout_seed(self.seed, "val", prompt.key, 0)] for prompt in prompts]
         return make_rollouts(kept, prompts, self.engine.generate(prompts, self.sampling, seeds)) if kept else []
 
-    @staticmethod
-    def _mean_reward(rollouts: Sequence[Rollout], device: torch.device) -> float:
-        total, count = summed([sum(r.reward for r in rollouts), len(rollouts)], device)
-        return total / max(1.0, count)
+    def _mean_rewards(self, rollouts: Sequence[Rollout]) -> dict[str, float]:
+        """`reward`, `reward_<term>`, and of steps whose expert called a tool `reward_by_tool.<tool>`; masked rollouts aside."""
+        means = means_over_ranks(reward_sums(rollouts) | tool_sums(rollouts))
+        named = {
+            name.replace("reward/", "reward_").replace("reward_by_tool/", "reward_by_tool."): m
+            for name, m in means.items()
+        }
+        return {"reward": named.pop("reward_total", 0.0), **named}

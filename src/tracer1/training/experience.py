@@ -112,6 +112,7 @@ class ExperienceStream:
         groups = self._timed("generating", self._sample, groups)
         if self.executor is not None:
             groups = self._timed("executing", self._execute, groups)
+            self.rules.faults.check(flat(groups), self.policy.device)
         return self._timed("scoring", self._score, groups)
 
     def _draw(self, count: int) -> list[Group]:

@@ -22,8 +22,8 @@ class Group:
 
     @property
     def tied(self) -> bool:
-        """Whether all rewards are equal: compared with each other, the rollouts teach nothing."""
-        return all(rollout.reward == self.rollouts[0].reward for rollout in self.rollouts)
+        """Whether all rewards are equal: compared with each other, the rollouts teach nothing. Masked ones are not compared."""
+        return len({rollout.reward for rollout in self.rollouts if not rollout.masked}) < 2
 
     def with_advantages(self, advantages: Iterable[float]) -> "Group":
         """The group with an advantage for each rollout."""
@@ -60,9 +60,12 @@ def flat(groups: Iterable[Group]) -> list[Rollout]:
 
 
 def score(rollouts: Sequence[Rollout], reward: RewardFunction) -> list[Rollout]:
-    """Fills in the reward and its terms."""
+    """Fills in the reward and its terms; a masked rollout gets none."""
     scored = []
     for rollout in rollouts:
+        if rollout.masked:
+            scored.append(rollout)
+            continue
         total, terms = reward(rollout)
         scored.append(replace(rollout, reward=total, terms=terms))
     return scored
@@ -85,4 +88,5 @@ def records(groups: Iterable[Group], round_number: int) -> Iterator[RolloutRecor
                 reward=rollout.reward,
                 terms=rollout.terms,
                 advantage=rollout.advantage,
+                fault=rollout.outcome.fault if rollout.outcome is not None else "",
             )

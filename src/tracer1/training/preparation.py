@@ -48,14 +48,15 @@ class Preparation:
 
     def _collate(self, groups: Sequence[Group]) -> MicroBatch:
         backbone, rollouts = self.policy.backbone, flat(groups)
-        responses = ResponseBatch.collate([r.response.token_ids for r in rollouts], backbone.pad_id)
+        # a masked rollout keeps its row, without tokens: nothing of it is in the loss
+        responses = ResponseBatch.collate([() if r.masked else r.response.token_ids for r in rollouts], backbone.pad_id)
         return MicroBatch(
             PromptBatch.collate([group.prompt for group in groups], backbone.pad_id, backbone.rope_index),
             responses,
             advantages=torch.zeros(len(rollouts)),
             old_logprobs=None,
             ref_logprobs=None,
-            engine_logprobs=_padded([r.response.logprobs for r in rollouts], responses.mask),
+            engine_logprobs=_padded([() if r.masked else r.response.logprobs for r in rollouts], responses.mask),
             denominator=1.0,
             parts=self.size.parts,
         )
@@ -87,7 +88,7 @@ class Preparation:
     def add_advantages(self, groups: Sequence[Group], batches: Sequence[MicroBatch]) -> list[Group]:
         """Writes the advantages into the micro-batches; returns the groups with them. Every rank must call it."""
         objective = self.policy.objective
-        rewards = torch.tensor([r.reward for r in flat(groups)], dtype=torch.float64)
+        rewards = torch.tensor([torch.nan if r.masked else r.reward for r in flat(groups)], dtype=torch.float64)
         if objective.kl_in == "reward":
             penalties = [objective.kl_penalty(b.old_logprobs, b.ref_logprobs, b.responses.mask) for b in batches]
             rewards = rewards - torch.cat(penalties)
@@ -110,11 +111,15 @@ class Preparation:
         """Writes into every micro-batch what its whole update is divided by, over all ranks. Every rank must call it."""
         per_update = self.size.micro_batches_per_update
         starts = range(0, len(batches), per_update)
-        tokens = [sum(int(b.responses.mask.sum()) for b in batches[i : i + per_update]) for i in starts]
-        sequences = self.size.prompts_per_update * self.size.group_size
+        updates = [batches[i : i + per_update] for i in starts]
+        tokens = [sum(int(b.responses.mask.sum()) for b in update) for update in updates]
+        responses = [
+            sum(int(b.responses.mask.any(1).sum()) for b in update) for update in updates
+        ]  # masked ones have no token
+        totals = summed([*tokens, *responses], self.policy.device)
         denominators = [
-            self.policy.objective.denominator(count, sequences, self.max_tokens)
-            for count in summed(tokens, self.policy.device)
+            self.policy.objective.denominator(count, int(sequences), self.max_tokens)
+            for count, sequences in zip(totals[: len(updates)], totals[len(updates) :], strict=True)
         ]
         for index, batch in enumerate(batches):
             batch.denominator = denominators[index // per_update]

@@ -129,7 +129,7 @@ def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], rou
     model, algorithm = groups["model"], groups["algorithm"]
     scored = {**parts, "reward": build_reward(groups["reward"]["terms"])}
     size = RoundSize(*(algorithm[name] for name in _SIZES), world_size=ranks.world_size)
-    rules = RoundRules.of(algorithm, groups["rollout"]["dump"])
+    rules = RoundRules.of(algorithm, groups["rollout"])
     progress, steps = RoundProgress(), make_steps(groups["data"], groups["reward"])
     training_steps = steps.train_stream(ranks.global_rank, ranks.world_size)
     policy = make_policy(model, algorithm, run.optimizer)
@@ -147,6 +147,7 @@ def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], rou
     evaluator = make_evaluator(
         steps.val_steps(ranks.global_rank, ranks.world_size), groups["evaluation"], scored, run.seed
     )
+    evaluator.faults = rules.faults
     evaluator.report = progress.reporter.stage
     trainer = _trainer(
         run, stream, progress, rounds, (evaluator, groups["evaluation"]), algorithm["max_skipped_updates"]

@@ -1,9 +1,10 @@
-"""What a round does beside the objective: groups without signal, overlong responses, the log-prob gate, the dump.
+"""What a round does beside the objective: groups without signal, overlong responses, the log-prob gate, executors' faults, the dump.
 
 It knows no tensors but those that it is handed, and nothing of models.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,8 +14,9 @@ import torch
 
 from tracer1.algorithms.advantages import overlong_penalty
 from tracer1.algorithms.objective import make_objective
-from tracer1.errors import ConfigError, TrainingDiverged
+from tracer1.errors import ConfigError, ExecutorError, TrainingDiverged
 from tracer1.schema import Rollout
+from tracer1.training.ranks import gathered, summed
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,34 @@ class LogprobGate:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultLimit:
+    """Stops when too much of what was executed met a fault of the infrastructure: what is left is no fair sample.
+
+    Args:
+        share: The largest share of masked rollouts, 0 to 1.
+    """
+
+    share: float = 0.2
+
+    def check(self, rollouts: Sequence[Rollout], device: torch.device) -> None:
+        """Looks at all ranks' executed rollouts; every rank must call it, and all of them stop.
+
+        Raises:
+            ExecutorError: one line, with the fault that was met most often.
+        """
+        faults = Counter(r.outcome.fault for r in rollouts if r.masked)
+        masked, executed = summed([faults.total(), len(rollouts)], device)
+        if masked > self.share * executed:
+            everywhere = sum(gathered(faults), Counter())
+            fault, times = everywhere.most_common(1)[0]
+            raise ExecutorError(
+                f"{masked:.0f} of {executed:.0f} executions met a fault of the infrastructure, more than "
+                f"rollout.max_faults={self.share} allows; {times} times: {fault}. See to the executor's server or sandbox, "
+                "then start again (a training with ckpt_path=last)."
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Overlong:
     """Takes something off the reward of long responses (DAPO's soft punishment).
 
@@ -75,11 +105,11 @@ class Overlong:
             )
 
     def apply(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
-        """Scored rollouts with the term `overlong` in [-1, 0], weighted into the reward."""
+        """Scored rollouts with the term `overlong` in [-1, 0], weighted into the reward; masked ones are left alone."""
         lengths = torch.tensor([len(r.response.token_ids) for r in rollouts], dtype=torch.float64)
         terms = overlong_penalty(lengths, self.max_tokens, self.buffer).tolist()
         return [
-            replace(r, reward=r.reward + self.penalty * term, terms={**r.terms, "overlong": term})
+            r if r.masked else replace(r, reward=r.reward + self.penalty * term, terms={**r.terms, "overlong": term})
             for r, term in zip(rollouts, terms, strict=True)
         ]
 
@@ -94,16 +124,18 @@ class RoundRules:
         overlong: Shaping of the reward; None shapes nothing.
         gate: Looks at the difference between engine and trainer.
         dump: Folder of the rounds' rollouts; None writes none.
+        faults: Looks at how much the executor's infrastructure failed.
     """
 
     max_draws: int = 1
     overlong: Overlong | None = None
     gate: LogprobGate = field(default_factory=LogprobGate)
     dump: Path | None = None
+    faults: FaultLimit = field(default_factory=FaultLimit)
 
     @classmethod
-    def of(cls, algorithm: Settings, dump: str | None) -> "RoundRules":
-        """The rules of an algorithm group, checked with its objective.
+    def of(cls, algorithm: Settings, rollout: Settings) -> "RoundRules":
+        """The rules of an algorithm group, checked with its objective, and of a rollout group.
 
         Raises:
             ConfigError: settings that make no sense together, with one line that says why.
@@ -121,7 +153,8 @@ class RoundRules:
             max_draws=dynamic["max_draws"] if dynamic else 1,
             overlong=Overlong(**overlong, max_tokens=algorithm["sampling"]["max_tokens"]) if overlong else None,
             gate=LogprobGate(algorithm["logprob_error_warn"], algorithm["logprob_error_stop"]),
-            dump=Path(dump) if dump else None,
+            faults=FaultLimit(rollout["max_faults"]),
+            dump=Path(rollout["dump"]) if rollout["dump"] else None,
         )
 
 

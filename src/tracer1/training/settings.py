@@ -103,6 +103,7 @@ SETTINGS: dict[str, Number | Choice | Text | Fields | Anything] = {
     "overwrite": SWITCH,
     "plugins": Anything(),
     "rollout.dump": Text(optional=True),
+    "rollout.max_faults": SHARE,
     "dry_run": SWITCH,
     "assume.device": Choice(("h100", "h200", "a100", "l40s")),
     "assume.mfu": Number(0, 1, above=True),
