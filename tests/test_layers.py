@@ -17,11 +17,11 @@ FLOORS = {
     2: {
         "data", "rewards", "engines", "executors", "environments", "toolbox", "sandbox", "algorithms", "metrics", "tracking",
     },
-    1: {"actions", "alignment", "chat", "drawing", "needs", "parsing", "prompts"},
+    1: {"actions", "alignment", "answers", "chat", "drawing", "needs", "parsing", "prompts"},
     0: {"schema", "interfaces", "registry", "errors"},
 }  # fmt: skip
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
-SAME_FLOOR = {("executors", "toolbox"), ("toolbox", "sandbox")}  # the only neighbours on floor 2 that may meet
+SAME_FLOOR = {("executors", "toolbox"), ("executors", "sandbox"), ("toolbox", "sandbox")}  # the only neighbours on floor 2 that may meet
 HEAVY = {
     "torch",
     "transformers",

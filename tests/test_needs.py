@@ -72,6 +72,7 @@ def test_the_text_names_all_counts():
 def test_every_shipped_reward_says_what_it_needs():
     found = {name: reward_needs([name]) for name in REWARDS.names() if not name.startswith("test_")}
     assert found["coordinate_match"] == ("screenshot", "place")
+    assert found["answer_match"] == ("outcome",)
     assert [found[name] for name in ("trajectory_alignment", "discounted_alignment", "format", "repetition")] == [
         ()
     ] * 4
@@ -80,7 +81,7 @@ def test_every_shipped_reward_says_what_it_needs():
 
 def test_a_reward_of_ones_own_says_it_with_a_decorator():
     @REWARDS.register("test_needs_a_box")
-    @needs("box")
+    @needs("box", "outcome")
     def mine(rollout):
         return float(bool(rollout.step.boxes))
 

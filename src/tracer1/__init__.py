@@ -9,10 +9,11 @@ It also holds the list of names: a new file or package takes its place there and
            scoring.py
     3      models/                                        floors 0-2, torch, transformers, lightning
     2      data/  rewards/  engines/  executors/          floors 0-1; each has its own heavy library, imported late
-           environments/  toolbox/  sandbox/              (executors may use toolbox, and toolbox may use sandbox)
+           environments/  toolbox/  sandbox/              (executors may use toolbox and sandbox, toolbox sandbox)
            algorithms/  metrics/  tracking/
-    1      actions.py  alignment.py  drawing.py           floor 0 and each other, never in a circle; text and geometry, no torch
-           needs.py  parsing.py  prompts.py  chat/        (chat/ is the client of OpenAI-compatible servers, for executors and tools)
+    1      actions.py  alignment.py  answers.py           floor 0 and each other, never in a circle; text and geometry, no torch
+           drawing.py  needs.py  parsing.py  prompts.py   (chat/ is the client of OpenAI-compatible servers, for executors and tools)
+           chat/
     0      schema.py  interfaces.py  registry.py          the standard library and each other, never in a circle
            errors.py
 """

@@ -7,7 +7,7 @@ import pytest
 from toy_steps import expert_step, trajectory
 
 from tracer1.actions import ACTION_TYPES
-from tracer1.data.records import Stored, make_key, schema_problem, step_schema, to_record, to_steps
+from tracer1.data.records import Stored, make_key, reread, schema_problem, step_schema, to_record, to_steps
 from tracer1.schema import Action, PlanStep
 
 
@@ -87,3 +87,19 @@ def test_the_quick_look_misses_no_missing_field(name):
     del record[name]
     _, what = schema_problem(record)
     assert f"'{name}' is a required property" in what
+
+
+def test_a_tools_step_brings_along_what_ran_before_it_and_shards_do_not_hold_it():
+    outcome = {"text": "3", "failed": False}
+    steps = [replace(s, platform="tool", meta={"outcome": outcome, "code_before": ["x"]}) for s in trajectory("a", 3)]
+    calls = tuple(PlanStep(Action("ocr", arguments={"n": t}, code=f"ocr({t})"), number=t + 1) for t in range(3))
+    steps = [replace(step, history=calls[:t], future=calls[t:]) for t, step in enumerate(steps)]
+    again = reread(steps, history=1)
+    assert [len(step.history) for step in again] == [0, 1, 1]
+    assert [[done["code"] for done in step.meta["before"]] for step in again] == [[], ["ocr(0)"], ["ocr(0)", "ocr(1)"]]
+    assert again[1].meta["before"][0] == {
+        **{"action_type": "ocr", "arguments": {"n": 0}, "code": "ocr(0)", "content": None},
+        **{"outcome": outcome, "code_before": ["x"]},
+    }
+    assert "before" not in to_record(again[2], "train", 3)["meta"]
+    assert "before" not in reread(trajectory("a", 2))[1].meta  # a screen needs none

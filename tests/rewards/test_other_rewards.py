@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tracer1.errors import ConfigError
+from tracer1.rewards import build_reward
 from tracer1.rewards.coordinate_match import coordinate_match
 from tracer1.rewards.discounted_alignment import discounted_alignment
 from tracer1.rewards.format import format as format_reward
@@ -69,6 +70,18 @@ def test_coordinate_match_asks_the_distance_where_there_is_no_box(make_rollout):
     rollout = make_rollout("click", [Action("click", point=(0, 0))], outcome=Outcome(Action("click", point=(84, 112))))
     assert coordinate_match(rollout) == 1.0  # 140 away
     assert coordinate_match(rollout, distance=139) == 0.0
+
+
+def test_coordinate_match_has_a_distance_for_each_data_set(make_rollout):
+    expert = [Action("click", point=(500.0, 500.0))]
+    rollout = make_rollout("click", expert, outcome=Outcome(Action("click", point=(600.0, 500.0))))
+    assert coordinate_match(rollout, distances={"other": 1.0}) == 1.0
+    assert coordinate_match(rollout, distances={"toy": 99}) == 0.0
+    boxed = make_rollout("click", expert, outcome=rollout.outcome, boxes=((400, 400, 600, 600),))
+    assert coordinate_match(boxed, distances={"toy": 99}) == 1.0  # a box needs none
+    for wrong in ({"toy": -1}, {"toy": "x"}, 140):
+        with pytest.raises(ConfigError, match=r"coordinate_match\.distances"):
+            build_reward({"coordinate_match": {"distances": wrong}})
 
 
 def test_coordinate_match_compares_arguments_where_there_is_no_place(make_rollout):

@@ -51,7 +51,7 @@ STAGE_1 = {
     "format": {"weight": 0.1, "require_step_instruction": False},
 }
 STAGE_2 = {
-    "coordinate_match": {"weight": 0.9, "distance": 140.0},
+    "coordinate_match": {"weight": 0.9, "distance": 140.0, "distances": {}},
     "format": {"weight": 0.1, "require_step_instruction": False},
 }
 

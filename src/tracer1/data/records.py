@@ -15,6 +15,7 @@ from typing import Any
 from tracer1.schema import Action, PlanStep, Step
 
 SCHEMA_VERSION = 1
+BEFORE = "before"  # in the meta of a tool's step that was read: see `to_steps`
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def to_record(step: Step, split: str, num_steps: int) -> dict[str, Any]:
         "boxes": [list(box) for box in step.boxes],
         "image_size": None if step.image_size is None else list(step.image_size),
         "has_screenshot": step.screenshot is not None,
-        "meta": dict(step.meta),
+        "meta": {name: value for name, value in step.meta.items() if name != BEFORE},
     }
 
 
@@ -119,12 +120,15 @@ def to_steps(trajectory: Sequence[Stored], history: int | None = None, horizon: 
         horizon: How many expert steps each step holds from its own on (T, at least 1); None for all.
 
     Returns:
-        One step per record.
+        One step per record. A tool's step brings along, in `meta["before"]`, what every earlier step of the trajectory did and gave,
+        however many of them its history shows: an executor makes the interpreter's state of it.
     """
     expert = tuple(to_plan_step(stored.record) for stored in trajectory)
+    done = [_done(stored.record) for stored in trajectory]
     steps = []
     for t, stored in enumerate(trajectory):
         record = stored.record
+        before = {BEFORE: done[:t]} if record["platform"] == "tool" else {}
         steps.append(
             Step(
                 key=record["key"],
@@ -138,7 +142,22 @@ def to_steps(trajectory: Sequence[Stored], history: int | None = None, horizon: 
                 boxes=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in record["boxes"]),
                 platform=record["platform"],
                 image_size=None if record["image_size"] is None else (record["image_size"][0], record["image_size"][1]),
-                meta=record["meta"],
+                meta={**record["meta"], **before},
             )
         )
     return steps
+
+
+def reread(trajectory: Sequence[Step], history: int | None = None, horizon: int | None = None) -> list[Step]:
+    """The steps of a trajectory as they come back from a shard that holds them; see `to_steps`."""
+    stored = [Stored(to_record(step, "train", len(trajectory)), step.screenshot) for step in trajectory]
+    return to_steps(stored, history, horizon)
+
+
+def _done(record: dict[str, Any]) -> dict[str, Any]:
+    """What a tool's step did and gave, in plain values."""
+    action, meta = record["action"], record["meta"]
+    return {
+        **{name: action.get(name) for name in ("action_type", "arguments", "code", "content")},
+        **{name: meta.get(name) for name in ("outcome", "code_before")},
+    }

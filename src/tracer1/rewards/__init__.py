@@ -2,7 +2,8 @@
 
 To add one, write `rewards/x.py` with `@REWARDS.register("x") def x(rollout, *, k: int = 3) -> float` and name it under `terms:`.
 Its keyword-only arguments are its settings; a reward that makes no sense of steps without a screenshot or a place says so with
-`@needs("screenshot", "place")` below the other decorator, and such steps are kept away from it.
+`@needs("screenshot", "place")` below the other decorator, and such steps are kept away from it; `@checked_by(function)` names what
+looks at its settings.
 """
 
 import math
@@ -23,6 +24,20 @@ def needs(*names: str) -> Callable[[Callable[..., float]], Callable[..., float]]
 
     def mark(function: Callable[..., float]) -> Callable[..., float]:
         function.needs = checked_needs(names, f"@needs of reward {function.__name__!r}")
+        return function
+
+    return mark
+
+
+def checked_by(check: Callable[[Mapping[str, Any]], None]) -> Callable[[Callable[..., float]], Callable[..., float]]:
+    """Decorator that names what looks at the settings given to a reward, beyond their kinds, when a run is put together.
+
+    Args:
+        check: Takes the settings by name; raises ConfigError for one that cannot work.
+    """
+
+    def mark(function: Callable[..., float]) -> Callable[..., float]:
+        function.check = check
         return function
 
     return mark
@@ -71,7 +86,9 @@ def _build_term(name: str, settings: Mapping[str, Any]) -> tuple[float, Callable
     given = dict(settings)
     weight = given.pop("weight", 1.0)
     check_kind(f"reward.terms.{name}.weight", weight, float)
-    return float(weight), bound(f"reward.terms.{name}", function, given, also=("weight",))
+    made = bound(f"reward.terms.{name}", function, given, also=("weight",))
+    getattr(function, "check", lambda settings: None)(given)
+    return float(weight), made
 
 
 def _evaluate(name: str, function: Callable[[Rollout], float], rollout: Rollout) -> float:

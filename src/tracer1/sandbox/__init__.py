@@ -93,3 +93,20 @@ class Sandbox(Protocol):
 
     def close(self) -> None:
         """Ends every session and process."""
+
+
+def open_sandbox(kind: str = "auto", limits: Limits = Limits(), **settings: Any) -> Sandbox:  # noqa: B008
+    """The sandbox that a configuration names.
+
+    Args:
+        kind: bubblewrap | docker | http | unsafe, or auto: bubblewrap where it works, else docker where a daemon answers, else none.
+        limits: Of every session.
+        settings: Keyword arguments of that kind's class; auto takes none.
+
+    Raises:
+        ConfigError: no such kind or setting.
+        MissingDependency: it does not work here; the message says what to install or to allow.
+    """
+    from tracer1.sandbox import _choice  # later than the names above, which it needs
+
+    return _choice.open_sandbox(kind, limits, **settings)

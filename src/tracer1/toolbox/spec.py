@@ -46,6 +46,7 @@ class Desk:
     workspace: Workspace
     session: Callable[[], "Session"]  # of the episode: the sandbox's interpreter, opened when first asked for
     backends: "Backends"  # models and networks, each of them perhaps absent
+    seen: Callable[[str, Mapping[str, Any], "ToolResult"], None] | None = None  # told of every call, see `Toolbox.desk`
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,10 @@ class Tool:
     run: Callable[..., Any]  # run(desk, **arguments) -> plain JSON; paths arrive as existing `Path`s
     version: int = 1  # raised whenever it answers otherwise: what was cached before is then forgotten
     cached: bool = True  # the same call on the same files gives the same answer
-    backend: str = ""  # what it cannot do without: vision | detection | segmentation | images | language | search
+    backend: str = ""  # what it cannot do without: a role of `backends.Backends`
+    also: str = ""  # roles that take part where they are there, separated by blanks
+    # it runs code of the agent: in an interpreter of its own that ends with the call, so that nothing is left behind
+    runs_code: bool = False
 
     @property
     def required(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from tracer1.alignment import trajectory_accuracy, types_of
 from tracer1.data.converters import CONVERTERS
 from tracer1.data.converters._t3_code import TOOLS, CodeReader
 from tracer1.data.converters._t3_turns import short_instruction
+from tracer1.data.records import reread
 from tracer1.data.shards import read_trajectories, write_shards
 from tracer1.errors import DataError
 from tracer1.parsing import format_plan, parse_plan
@@ -359,4 +360,4 @@ def test_the_real_trajectories_all_convert(tmp_path: Path):
         for trajectory in read_trajectories(str(path), history=None, horizon=None)
         for step in trajectory
     ]
-    assert again == steps
+    assert again == [step for d in done for step in reread(d.steps)]

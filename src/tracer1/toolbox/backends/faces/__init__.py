@@ -1,0 +1,1 @@
+"""Detectors of faces; see `backends.Faces`. They know no tool."""

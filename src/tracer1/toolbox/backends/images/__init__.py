@@ -1,0 +1,1 @@
+"""Backends that make pictures; see `backends.Images`. They know no tool."""

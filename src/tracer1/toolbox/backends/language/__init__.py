@@ -1,0 +1,1 @@
+"""Backends that answer in text; see `backends.Language`. They know no tool."""

@@ -1,0 +1,1 @@
+"""Backends that read web pages; see `backends.Pages`. They know no tool."""

@@ -1,0 +1,1 @@
+"""Backends that search the web; see `backends.Search`. They know no tool."""

@@ -1,0 +1,1 @@
+"""Backends that answer questions about pictures; see `backends.Vision`. They know no tool."""
