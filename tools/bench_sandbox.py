@@ -7,6 +7,9 @@ limit and a second.
 import argparse
 import logging
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # lets it run uninstalled
 
 from tracer1.errors import Tracer1Error
 from tracer1.sandbox import Limits, open_sandbox
@@ -16,7 +19,9 @@ from tracer1.sandbox._bench import attacks, latency, throughput
 def main() -> int:
     """Prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sandbox", default="bubblewrap", help="auto, bubblewrap, docker or unsafe (default: %(default)s)")
+    parser.add_argument(
+        "--sandbox", default="bubblewrap", choices=("auto", "bubblewrap", "docker")
+    )  # attacks want walls
     parser.add_argument("--calls", type=int, default=200, help="calls to time one by one (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="threads that ask at once (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=8.0, help="how long they ask (default: %(default)s)")

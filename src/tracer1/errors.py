@@ -9,6 +9,7 @@
     ├── RewardError          a reward raised, or gave a number that is not finite
     ├── ExecutorError        the frozen tool agent is unreachable (never a bad action: that is `Outcome.error`)
     │   └── SandboxFault     the sandbox itself failed (never what the code in it did)
+    ├── EnvironmentFault     a browser, desktop or device failed under an episode (never what the agent did in it)
     ├── EngineError          the sampler failed
     └── MissingDependency    an optional package or system program is not installed
 
@@ -50,6 +51,10 @@ class ExecutorError(Tracer1Error):
 
 class SandboxFault(ExecutorError):
     """The sandbox itself failed: no verdict on the code that should have run in it."""
+
+
+class EnvironmentFault(Tracer1Error):
+    """The environment itself failed: no verdict on the episode. The next `reset` begins on a whole one."""
 
 
 class EngineError(Tracer1Error):

@@ -113,19 +113,37 @@ class Converter(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What an agent is shown."""
+
+    screenshot: bytes  # PNG or JPEG
+    text: str = ""  # what the environment says beside it, "" where it says nothing
+
+
 class Environment(Protocol):
-    """A place where an agent acts: reset, look, act, score, close."""
+    """A place where an agent acts: reset, look, act, score, close. One episode at a time; several side by side are several of these.
 
-    def reset(self, task: str, seed: int) -> tuple[str, bytes]:
-        """Starts an episode; returns its instruction and the first screenshot (PNG)."""
+    What the agent does wrong changes nothing or the score; a crashed browser, a dead machine raises EnvironmentFault, and the next
+    `reset` begins on a whole one.
+    """
 
-    def step(self, action: Action) -> tuple[bytes, bool]:
-        """Acts; returns the next screenshot and whether the episode has ended."""
+    platform: str  # desktop | mobile | web: which actions the agent is told of
+
+    def tasks(self) -> Sequence[str]:
+        """What `reset` takes, in a fixed order."""
+
+    def reset(self, task: str, seed: int) -> tuple[str, Observation]:
+        """Starts an episode; returns its instruction and the first observation. Raises ConfigError for no such task."""
+
+    def step(self, action: Action) -> tuple[Observation, bool]:
+        """Acts; returns the next observation and whether the episode has ended. An action that is not possible here does nothing."""
 
     def score(self) -> float:
-        """The environment's own raw reward of the episode so far."""
+        """The environment's own raw reward of the episode so far. Whether that is a success is the benchmark's rule."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Ends what it started."""
 
 
 class Benchmark(Protocol):

@@ -20,7 +20,7 @@ NEEDS = {
     "outcome": "a recorded outcome of its tool call that an answer could be compared with",
 }
 
-_SAID_NOTHING = "No observation found"  # how T3's agent reports a block that printed nothing (tools, section 1)
+SAID_NOTHING = "No observation found"  # how T3's agent reports a block that printed nothing (tools, section 1)
 
 
 def checked_needs(names: Iterable[str], where: str) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ def _has_outcome(step: Step) -> bool:
     if action is not None and action.content is not None:
         return bool(action.content.strip())
     text = str(outcome.get("text") or "").strip()
-    return not outcome.get("failed") and bool(text) and not text.startswith(_SAID_NOTHING)
+    return not outcome.get("failed") and bool(text) and not text.startswith(SAID_NOTHING)
 
 
 def left_out_text(counts: Mapping[str, int]) -> str:

@@ -33,8 +33,8 @@ def say(text: str, *images: bytes, **sampling) -> ChatRequest:
 def test_what_was_put_is_got_again_also_later(tmp_path: Path):
     cache = ReplyCache(tmp_path / "new" / "folder")
     assert cache.get(ASKED) is None
+    cache.put(ASKED, "another")
     cache.put(ASKED, "text \x00 é", truncated=True)
-    cache.put(ASKED, "another")  # the first one stays
     assert cache.get(ASKED) == ("text \x00 é", True)
     assert (cache.hits, cache.misses, len(cache), cache.models()) == (1, 1, 1, ["toy"])
     cache.close()
@@ -106,7 +106,9 @@ def test_a_kept_reply_that_is_of_no_use_is_asked_for_again(tmp_path: Path, serve
     cache = ReplyCache(tmp_path)
     cache.put(identity(say("hello"), "toy", sha256), "asdf")
     client = ChatClient([server.url], "toy", cache=tmp_path)
-    assert client.ask([say("hello")], lambda text: "no" if text == "asdf" else "")[0].text == "reply 1"
+    for cached in (False, True):
+        (reply,) = client.ask([say("hello")], lambda text: "no" if text == "asdf" else "")
+        assert (reply.text, reply.cached) == ("reply 1", cached)
     client.close()
 
 

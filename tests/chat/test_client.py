@@ -1,7 +1,10 @@
 """The chat client answers for every request in time: with a text, or with a fault that says what failed."""
 
 import asyncio
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -289,3 +292,34 @@ def test_a_key_comes_from_the_environment(server: ChatServer, monkeypatch):
 def test_settings_that_cannot_work(settings: dict, message: str):
     with pytest.raises(ConfigError, match=message):
         ChatClient(**{"endpoints": ["http://x"], **settings})
+
+
+def test_no_image_is_held_after_its_answer(client: ChatClient):
+    image = bytes(bytearray(PNG))
+    before = sys.getrefcount(image)
+    client.ask([say("one", image), say("two", image)])
+    assert sys.getrefcount(image) == before
+
+
+def test_ctrl_c_ends_it(server: ChatServer, tmp_path):
+    server.slow_s, server.shares = 60.0, {"slow": 1.0}
+    script = (
+        "import sys; from tracer1.chat import ChatClient, ChatRequest, Message\n"
+        "requests = [ChatRequest((Message('user', (str(i),)),)) for i in range(50)]\n"
+        "ChatClient([sys.argv[1]], 'toy').ask(requests)"
+    )
+    asking = subprocess.Popen([sys.executable, "-c", script, server.url], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not server.counts["slow"] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    asking.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    _, errors = asking.communicate(timeout=30)
+    assert time.monotonic() - begin < 5
+    assert errors.strip().endswith("KeyboardInterrupt")
+
+
+def test_good_requests_are_not_logged(client: ChatClient, caplog):
+    with caplog.at_level("INFO"):
+        client.ask([say("hello")])
+    assert not caplog.records

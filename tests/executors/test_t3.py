@@ -204,6 +204,28 @@ def test_a_call_that_was_recorded_is_answered_though_model_and_image_are_missing
     assert rewarded(BARN[0], outcome) == 1.0
 
 
+def test_who_asks_and_prints_something_else_has_not_looked():
+    code = "visualizer('What colour is the barn?', 'd/barn.png')\nprint('The barn is red.')"
+    assert rewarded(BARN[0], run(BARN[0], action_type="visualizer", code=code)) == 1.0  # it is what he was told
+    blue = trajectory((LOOK, "Seen: The barn is blue and has a green door."), images=["d/barn.png"])[0]
+    made_up = code.replace("The barn is red.", "The barn is blue and has a green door.")
+    other = made_up.replace("What colour", "What hue or colour")
+    assert rewarded(blue, run(blue, action_type="visualizer", code=other)) == 1.0
+    nothing = made_up.replace("visualizer('What colour is the barn?', 'd/barn.png')\n", "")
+    assert rewarded(blue, run(blue, action_type="visualizer", code=nothing)) == 0.0  # nobody was asked
+
+
+def test_several_calls_of_a_block_count_together():
+    code = "for q in ('What colour is the barn?', 'What colour is the barn'):\n    print(visualizer(q, 'd/barn.png'))"
+    outcome = run(BARN[0], action_type="visualizer", code=code)
+    assert outcome.value == ["The barn is red."] * 2
+
+
+def test_blank_code_is_no_code():
+    assert run(SUM[1], action_type="calculator", arguments={"expression": "2 + 1"}, code=" ").answer == "3"
+    assert run(SUM[1], action_type="python_interpreter", code="").kind == "bad_arguments"
+
+
 def test_the_nearest_question_is_answered_and_another_is_a_miss():
     near = {"question": "What color is the barn", "image_path": "elsewhere/barn.png"}
     assert run(BARN[0], action_type="visualizer", arguments=near).answer == "The barn is red."
@@ -299,7 +321,7 @@ def test_at_the_deadline_what_has_not_finished_is_masked_and_nobody_waits(monkey
             return super().run(action)
 
     monkeypatch.setattr(t3, "Episode", Slow)
-    executor = make(concurrency=2, deadline_s=0.3)
+    executor = make(concurrency=2, deadline_s=1.0)
     contents = ["fast", "slow", "slow ", "slow"]
     begin = time.monotonic()
     outcomes = executor.execute([rollout(SUM[2], action_type="final_answer", content=content) for content in contents])

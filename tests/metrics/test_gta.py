@@ -133,6 +133,13 @@ def test_the_last_step_is_the_answer():
     assert found.ans_acc == found.ans_acc_with_images == Share(1, len(cases))
 
 
+def test_an_empty_answer_is_none_at_the_end_but_not_step_by_step():
+    task = GtaTask(TELL, SENTENCES, [None, answer("")])
+    assert episode_figures([task], lambda one, other: 1.0).ans_acc == Share(0, 1)
+    assert step_figures([task], lambda one, other: 1.0).summ_acc == Share(1, 1)
+    assert episode_figures([GtaTask(READ, {"whitelist": [], "blacklist": None}, [answer("")])]).ans_acc == Share(0, 1)
+
+
 def test_answers_with_images_by_hand():
     image = [USER, call("AddText", text="x"), call("Plot", command="y"), call("AddText", text="z"), answer("done")]
     plain = [USER, call("OCR", image="a.jpg"), answer("done")]

@@ -27,7 +27,7 @@ KEPT_OUT = {
     "reads another process's environment": "open('/proc/1/environ').read()",
     "lists the processes": "import os; os.listdir('/proc')[0]",
     "becomes root": "import os; os.setuid(0); assert os.getuid() == 0 and open('/etc/shadow')",
-    "mounts": "import ctypes, os; l = ctypes.CDLL(None, use_errno=True); assert l.mount(b'tmpfs', b'/sandbox/work', b'tmpfs', 0, None) == 0",
+    "mounts": "import ctypes, os; l = ctypes.CDLL(None, use_errno=True); assert l.mount(b'x', b'/sandbox/work', b'tmpfs', 0, None) == 0",
     "unmounts": "import ctypes; assert ctypes.CDLL(None).umount2(b'/sandbox/work', 2) == 0",
     "makes a user namespace": "import ctypes; assert ctypes.CDLL(None).unshare(0x10000000) == 0",
     "makes a namespace by clone": "import ctypes; assert ctypes.CDLL(None).syscall(56, 0x10000000 | 17, 0, 0, 0, 0) >= 0",
@@ -77,8 +77,14 @@ STOPPED = {
     "reads the keyboard": ("input()", "exception"),
     "endless output": ("while True: print('x' * 9999)", "output"),
     "closes everything": ("import os; os.closerange(0, 64)", "killed"),
-    "writes rubbish to the host": ("import os\nfor fd in range(3, 9):\n    try: os.write(fd, b'\\xff' * 99)\n    except OSError: pass", "killed"),
-    "claims a message without end": ("import os\nfor fd in range(3, 9):\n    try: os.write(fd, b'\\x00\\xff\\xff\\xff{')\n    except OSError: pass", "timeout"),
+    "writes rubbish to the host": (
+        "import os\nfor fd in range(3, 9):\n    try: os.write(fd, b'\\xff' * 99)\n    except OSError: pass",
+        "killed",
+    ),
+    "claims a message without end": (
+        "import os\nfor fd in range(3, 9):\n    try: os.write(fd, b'\\x00\\xff\\xff\\xff{')\n    except OSError: pass",
+        "timeout",
+    ),
 }  # fmt: skip
 BOMBS = {  # bounded by the kernel where it counts an ordinary user's processes, and by us where it does not count root's
     "fork bomb": "import os\nwhile True: os.fork()",
@@ -171,7 +177,9 @@ def test_it_has_no_capabilities_and_cannot_gain_any(attacked):
         libc.capget(ctypes.byref(header), ctypes.byref(data))
         print(list(data), libc.prctl(39, 0, 0, 0, 0), libc.prctl(21, 0, 0, 0, 0))
     """
-    assert attacked(code).output == "[0, 0, 0, 0, 0, 0] 1 2\n"  # nothing effective, permitted, inheritable; no_new_privs; filtered
+    assert (
+        attacked(code).output == "[0, 0, 0, 0, 0, 0] 1 2\n"
+    )  # nothing effective, permitted, inheritable; no_new_privs; filtered
 
 
 def test_another_sessions_folder_is_not_there(box: Bubblewrap, tmp_path: Path):
@@ -217,7 +225,10 @@ def test_a_process_that_leaves_its_parents_does_not_outlive_the_run(box: Bubblew
 
 def test_a_copy_that_comes_back_from_the_block_has_no_say(box: Bubblewrap, folder: Path):
     with box.session(folder) as session:
-        assert session.run("import os\nchild = os.fork() == 0\nprint('one of two')\nchild or os.wait()").output == "one of two\n" * 2
+        assert (
+            session.run("import os\nchild = os.fork() == 0\nprint('one of two')\nchild or os.wait()").output
+            == "one of two\n" * 2
+        )
         assert session.run("print(child)").output == "False\n"
 
 

@@ -1,19 +1,14 @@
 """A session in bubblewrap: names persist, tools are called, time is kept, and a broken sandbox is replaced or said to be broken."""
 
 import os
-import signal
-import subprocess
-import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tracer1.errors import DataError, ExecutorError, SandboxFault
+from tracer1.errors import ExecutorError
 from tracer1.sandbox import Limits, ToolRefused
 from tracer1.sandbox.bubblewrap import Bubblewrap
 
@@ -41,6 +36,12 @@ def test_what_is_printed_comes_in_order(box: Bubblewrap, folder: Path):
         assert session.run(code).output == "1\n2\n3\n4\nö"
 
 
+def test_a_block_that_closes_its_output_silences_no_other(box: Bubblewrap, folder: Path):
+    with box.session(folder) as session:
+        assert session.run("import sys; print(1); sys.stdout.close()").output == "1\n"
+        assert session.run("print(2)").output == "2\n"
+
+
 def test_an_error_names_the_line_of_the_block_it_was_asked_for(box: Bubblewrap, folder: Path):
     with box.session(folder) as session:
         assert session.run("\n\n1 / 0").error == "ZeroDivisionError: division by zero (line 3)"
@@ -48,7 +49,9 @@ def test_an_error_names_the_line_of_the_block_it_was_asked_for(box: Bubblewrap, 
         assert session.run("1\nf()").error == "ValueError (line 2)"
         assert session.run("import json\njson.loads('{')").error.endswith("(line 2)")
         assert session.run("x = 1\nif x\n    pass").error == "SyntaxError: expected ':' (line 2)"
-        assert session.run("class E(Exception):\n    def __str__(self): 1 / 0\nraise E").error.startswith("E: (its message")
+        assert session.run("class E(Exception):\n    def __str__(self): 1 / 0\nraise E").error.startswith(
+            "E: (its message"
+        )
         assert session.run("raise SystemExit(3)").error == "SystemExit: 3 (line 1)"
         long = session.run("raise ValueError('x' * 10**6)")
         assert len(long.error) < 2200
@@ -59,7 +62,10 @@ def test_names_survive_an_exception_but_not_a_kill(box: Bubblewrap, folder: Path
         session.run("x = 1")
         assert session.run("1 / 0").kind == "exception"
         assert session.run("print(x)").output == "1\n"
-        assert session.run("print('before', flush=True)\nwhile True: pass", replace(small, wall_s=0.5)).output == "before\n"
+        assert (
+            session.run("print('before', flush=True)\nwhile True: pass", replace(small, wall_s=0.5)).output
+            == "before\n"
+        )
         assert session.run("print(x)").error.startswith("NameError")
 
 
@@ -77,9 +83,21 @@ def test_what_was_in_the_folder_before_is_not_the_codes(box: Bubblewrap, folder:
     (folder / "photo").write_bytes(bytes(40 << 20))
     with box.session(folder) as session:
         assert session.run("import time; time.sleep(0.2)", replace(small, folder_mb=16)).ok
-        assert session.run(
-            "import time\nfor n in range(5): open(str(n), 'wb').write(bytes(4 << 20))\ntime.sleep(0.2)"
-        ).error == "stopped: more than 16 MiB were written to the folder"
+        assert (
+            session.run(
+                "import time\nfor n in range(5): open(str(n), 'wb').write(bytes(4 << 20))\ntime.sleep(0.2)"
+            ).error
+            == "stopped: more than 16 MiB were written to the folder"
+        )
+
+
+def test_a_folder_may_have_any_name(box: Bubblewrap, tmp_path: Path):
+    for number, name in enumerate(("with space, comma", "ünïcode \U0001f600", os.fsdecode(b"no\xfftext"))):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"link{number}").symlink_to(tmp_path / name)
+        with box.session(tmp_path / f"link{number}") as session:
+            session.run("open('x', 'w').write('y')")
+        assert (tmp_path / name / "x").read_text() == "y"
 
 
 def test_modules_of_the_folder_can_be_imported_but_hide_none(box: Bubblewrap, folder: Path):
@@ -97,7 +115,9 @@ def test_a_function_of_a_module_is_called_with_plain_json(box: Bubblewrap, folde
         assert session.call("tracer1.actions", "no_such", {}).error.startswith("AttributeError")
         assert session.call("no_such_module", "f", {}).error.startswith("ModuleNotFoundError")
         assert session.call("pathlib", "Path", {}).value == "."
-        assert session.call("re", "compile", {"pattern": "x"}).error.startswith("TypeError: a Pattern cannot be passed as JSON")
+        assert session.call("re", "compile", {"pattern": "x"}).error.startswith(
+            "TypeError: a Pattern cannot be passed as JSON"
+        )
 
 
 def test_arguments_that_are_no_json_are_the_callers_mistake(box: Bubblewrap, folder: Path):
@@ -220,7 +240,8 @@ def test_threads_of_the_code_may_call_tools(box: Bubblewrap, folder: Path):
     with box.session(folder, PARAMETERS, add) as session:
         assert session.run(code).output == "True\n"
         assert session.run(
-            "import threading, time\ndef late():\n    time.sleep(0.2)\n    try: add(1, 2)\n    except RuntimeError as e: open('e', 'w').write(str(e))\n"
+            "import threading, time\ndef late():\n    time.sleep(0.2)\n    try: add(1, 2)\n"
+            "    except RuntimeError as e: open('e', 'w').write(str(e))\n"
             "threading.Thread(target=late).start()"
         ).ok
         time.sleep(0.4)
@@ -233,8 +254,13 @@ def test_a_run_may_have_lower_limits_and_more_time(box: Bubblewrap, folder: Path
         assert session.run("y = bytearray(200 << 20)", replace(small, memory_mb=300)).kind == "memory"
         assert session.run("open('f', 'wb').write(bytes(2 << 20))", replace(small, file_mb=1)).kind == "exception"
         assert session.run("import time; time.sleep(2.5)", replace(small, wall_s=4.0)).ok
-        assert session.run("import time\nt = time.process_time()\nwhile time.process_time() < t + 1.5: pass\n").ok
-        assert session.run("while True: pass", replace(small, wall_s=9.0, cpu_s=0.5)).error == "stopped after 0.5 s of processor time"
+        assert session.run(
+            "import time\nt = time.process_time()\nwhile time.process_time() < t + 1: pass", replace(small, wall_s=9.0)
+        ).ok
+        assert (
+            session.run("while True: pass", replace(small, wall_s=9.0, cpu_s=0.5)).error
+            == "stopped after 0.5 s of processor time"
+        )
 
 
 def test_many_sessions_at_once_from_several_threads(box: Bubblewrap, tmp_path: Path, census, soon):
@@ -253,157 +279,3 @@ def test_many_sessions_at_once_from_several_threads(box: Bubblewrap, tmp_path: P
         assert all(pool.map(episode, range(64)))
     assert soon(lambda: census() == before)
     assert len(os.listdir("/proc/self/fd")) == fds
-
-
-def test_sessions_draw_different_random_numbers(bubblewrap_works: None, folder: Path):
-    sandbox = Bubblewrap(load=("numpy",))
-    try:
-        drawn = set()
-        for _ in range(3):
-            with sandbox.session(folder) as session:
-                drawn.add(session.run("import random, numpy\nprint(random.random(), numpy.random.rand())").output)
-        assert len(drawn) == 3
-    finally:
-        sandbox.close()
-
-
-def test_a_set_is_printed_in_the_same_order_everywhere(bubblewrap_works: None, folder: Path):
-    printed = set()
-    for _ in range(2):
-        sandbox = Bubblewrap(load=())
-        with sandbox.session(folder) as session:
-            printed.add(session.run("print(set('abcdefghijklm'))").output)
-        sandbox.close()
-    assert len(printed) == 1
-
-
-def test_a_dead_warm_interpreter_is_replaced_and_the_run_repeated(bubblewrap_works: None, folder: Path, census, soon):
-    others = census()
-    sandbox = Bubblewrap(load=())
-    try:
-        with sandbox.session(folder) as session:
-            session.run("1")
-        os.kill(sandbox._zygote.pid, signal.SIGKILL)
-        with sandbox.session(folder) as session:
-            assert session.run("print(42)").output == "42\n"
-    finally:
-        sandbox.close()
-    assert soon(lambda: census() == others)
-
-
-def test_a_run_under_a_dying_sandbox_is_repeated_only_if_nothing_is_lost(bubblewrap_works: None, folder: Path):
-    sandbox = Bubblewrap(load=())
-
-    def kill_it() -> None:
-        sandbox._zygote.stop()
-
-    try:
-        with sandbox.session(folder) as session:
-            threading.Timer(0.3, kill_it).start()
-            assert session.run("import time; time.sleep(0.7); print('again')").output == "again\n"
-            session.run("x = 1")
-            threading.Timer(0.3, kill_it).start()
-            with pytest.raises(SandboxFault, match="no result"):
-                session.run("import time; time.sleep(0.7)")
-            assert session.run("print('alive')").output == "alive\n"
-    finally:
-        sandbox.close()
-
-
-def test_a_sandbox_that_cannot_start_again_is_a_fault(bubblewrap_works: None, folder: Path):
-    sandbox = Bubblewrap(load=())
-    sandbox._program = "/bin/false"
-    with sandbox.session(folder) as session, pytest.raises(SandboxFault, match="did not start"):
-        session.run("1")
-    sandbox.close()
-
-
-def test_a_folder_that_is_not_there_is_said_to_be(box: Bubblewrap, tmp_path: Path):
-    with pytest.raises(DataError, match="is no folder"):
-        box.session(tmp_path / "absent")
-    (tmp_path / "short").mkdir()
-    with box.session(tmp_path / "short") as session:
-        (tmp_path / "short").rmdir()
-        with pytest.raises(DataError, match="is gone"):
-            session.run("1")
-
-
-def test_warm_interpreters_are_recycled_while_sessions_go_on(bubblewrap_works: None, folder: Path, census, soon):
-    others = census()
-    sandbox = Bubblewrap(load=(), sessions=3)
-    try:
-        with sandbox.session(folder) as long:
-            long.run("x = 1")
-            for _ in range(7):
-                with sandbox.session(folder) as session:
-                    assert session.run("print(1)").output == "1\n"
-            assert long.run("print(x)").output == "1\n"
-        with sandbox.session(folder) as session:
-            session.run("1")
-            assert soon(lambda: len(census()) == len(others) + 4), census()  # one warm interpreter in two bubblewraps, one session
-    finally:
-        sandbox.close()
-    assert soon(lambda: census() == others)
-
-
-def test_it_answers_a_ping(box: Bubblewrap, folder: Path):
-    assert box._warm().ping()
-
-
-def test_a_session_that_is_closed_twice_or_used_after_is_said_to_be(box: Bubblewrap, folder: Path):
-    session = box.session(folder)
-    session.run("1")
-    session.close()
-    session.close()
-    with pytest.raises(SandboxFault, match="closed"):
-        session.run("1")
-
-
-HOST = """
-import sys, threading, time
-from pathlib import Path
-from tracer1.sandbox import Limits
-from tracer1.sandbox.bubblewrap import Bubblewrap
-box = Bubblewrap(Limits(wall_s=60), load=())
-def work():
-    box.session(Path(sys.argv[1])).run("print('x')\\nopen('started', 'w').close()\\nwhile True: pass")
-threading.Thread(target=work, daemon=True).start()
-while not (Path(sys.argv[1]) / "started").exists(): time.sleep(0.01)
-print("running", flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_everything_ends_with_the_process_that_started_it(bubblewrap_works: None, folder: Path, soon, how: int):
-    source = Path(__file__).parents[2] / "src"
-    host = subprocess.Popen(
-        [sys.executable, "-c", HOST, str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": str(source)},
-    )
-    assert host.stdout.readline() == b"running\n"
-    below = psutil.Process(host.pid).children(recursive=True)
-    assert len(below) >= 4
-    host.send_signal(how)
-    host.wait(10)
-    host.stdout.close()
-    assert soon(lambda: not any(child.is_running() and child.status() != "zombie" for child in below), 5.0)
-
-
-def test_it_works_from_a_thread_that_ends(box: Bubblewrap, bubblewrap_works: None, folder: Path):
-    # The kernel ends bubblewrap with the thread that started it: that must not be the caller's.
-    sandbox = Bubblewrap(load=())
-    sessions = []
-
-    def start() -> None:
-        sessions.append(sandbox.session(folder))
-        sessions[0].run("x = 42")
-
-    thread = threading.Thread(target=start)
-    thread.start()
-    thread.join()
-    time.sleep(0.1)
-    assert sessions[0].run("print(x)").output == "42\n"
-    sandbox.close()

@@ -46,7 +46,7 @@ def test_auto_refuses_where_nothing_is_safe_and_says_how_to_get_it(programs: Pat
 
 def test_a_bubblewrap_that_may_not_make_namespaces_names_the_setting(programs: Path):
     program(programs, "bwrap", "echo 'bwrap: No permissions to create new namespace' >&2; exit 1")
-    with pytest.raises(MissingDependency, match="No permissions to create new namespace.*max_user_namespaces"):
+    with pytest.raises(MissingDependency, match=r"No permissions to create new namespace.*max_user_namespaces"):
         open_sandbox("bubblewrap")
 
 

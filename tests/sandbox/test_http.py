@@ -41,7 +41,10 @@ class Handler(BaseHTTPRequestHandler):
         elif fault == "refused":
             self.connection.close()
         else:
-            answer = {"rubbish": b"<html>", "error": json.dumps({"status": "SandboxError", "message": "full"}).encode()}.get(fault)
+            answer = {
+                "rubbish": b"<html>",
+                "error": json.dumps({"status": "SandboxError", "message": "full"}).encode(),
+            }.get(fault)
             answer = answer or json.dumps(run(request)).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(answer) + (99 if fault == "truncated" else 0)))
@@ -63,9 +66,21 @@ def run(request: dict) -> dict:
                 [sys.executable, str(code)], cwd=folder, capture_output=True, text=True, timeout=request["run_timeout"], check=False
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            result = {"status": "TimeLimitExceeded", "execution_time": None, "return_code": None, "stdout": "", "stderr": ""}
+            result = {
+                "status": "TimeLimitExceeded",
+                "execution_time": None,
+                "return_code": None,
+                "stdout": "",
+                "stderr": "",
+            }
         else:
-            result = {"status": "Finished", "execution_time": 0.1, "return_code": ran.returncode, "stdout": ran.stdout, "stderr": ran.stderr}
+            result = {
+                "status": "Finished",
+                "execution_time": 0.1,
+                "return_code": ran.returncode,
+                "stdout": ran.stdout,
+                "stderr": ran.stderr,
+            }
     status = "Success" if result["return_code"] == 0 else "Failed"
     return {"status": status, "message": "", "compile_result": None, "run_result": result, "files": {}}
 
@@ -82,7 +97,9 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def session(server: Server, folder: Path):
-    return open_sandbox("http", Limits(wall_s=5.0), url=server.url, grace_s=1.0).session(folder, {"ocr": ("image",)}, None)
+    return open_sandbox("http", Limits(wall_s=5.0), url=server.url, grace_s=1.0).session(
+        folder, {"ocr": ("image",)}, None
+    )
 
 
 def test_names_persist_and_earlier_output_is_not_repeated(session):

@@ -1,5 +1,6 @@
 """docker (by a stand-in program that starts the inner interpreter itself) and the plain process, over stdin and stdout."""
 
+import itertools
 import sys
 import time
 from dataclasses import replace
@@ -59,9 +60,9 @@ def add(name: str, arguments: dict) -> object:
 def test_it_answers_like_the_other_sandboxes(sandbox, folder: Path, census, soon):
     before = census()
     with sandbox.session(folder, PARAMETERS, add) as session:
-        assert session.run("x = 1\nprint('one')\nimport sys, os; print('two', file=sys.stderr); os.write(1, b'three')").output == (
-            "one\ntwo\nthree"
-        )
+        assert session.run(
+            "x = 1\nprint('one')\nimport sys, os; print('two', file=sys.stderr); os.write(1, b'three')"
+        ).output == ("one\ntwo\nthree")
         assert session.run("print(add(x, b=2))\n1 / 0").error == "ZeroDivisionError: division by zero (line 2)"
         assert session.run("add('no', 1)").error == "RuntimeError: not that (line 1)"
         assert session.run("open('out', 'w').write('x')").ok
@@ -111,7 +112,7 @@ def test_the_container_has_no_network_no_capabilities_and_bounds(fake_docker: Pa
         session.run("1")
     line = next(line for line in (fake_docker.parent / "log").read_text().splitlines() if line.startswith("run"))
     words = line.split("\0")
-    pairs = set(zip(words, words[1:], strict=False))
+    pairs = set(itertools.pairwise(words))
     for pair in (
         ("--network", "none"), ("--cap-drop", "ALL"), ("--security-opt", "no-new-privileges"), ("--pids-limit", "13"),
         ("--memory", "768m"), ("--memory-swap", "768m"), ("--runtime", "runsc"), ("--volume", f"{folder}:/sandbox/work"),

@@ -208,6 +208,11 @@ def test_a_folder_that_holds_no_model_is_named(tmp_path, picture, role):
          "segmentation": lambda: model.masks(picture, None)}[role]()  # fmt: skip
 
 
+def test_a_folder_that_is_not_there_is_named(tmp_path, picture):
+    with pytest.raises(ConfigError, match=f"no folder {tmp_path}/gone"):
+        made("vision", tmp_path / "gone").ask("?", [picture])
+
+
 def test_what_is_no_picture_is_the_callers_mistake(llava):
     gif = io.BytesIO()
     from PIL import Image

@@ -2,6 +2,7 @@
 
 import base64
 import datetime
+import functools
 import gzip
 import socket
 import ssl
@@ -391,8 +392,10 @@ def test_the_certificate_must_be_of_the_name_although_the_address_is_connected_t
     server = serve([Say(HTML, headers=PAGE)], certificate)
     port = int(server.url.rpartition(":")[2])
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **words: [(2, 1, 6, "", ("127.0.0.1", port))])
-    pages = reader()
-    pages._client = httpx.Client(trust_env=False, verify=ssl.create_default_context(cafile=str(certificate)))
+    trusting = functools.partial(httpx.Client, verify=ssl.create_default_context(cafile=str(certificate)))
+    with monkeypatch.context() as patched:
+        patched.setattr(httpx, "Client", trusting)
+        pages = reader()
     assert "poodle" in pages.read(f"https://dogs.example:{port}/")
     with pytest.raises(ToolError, match="not valid for 'cats"):
         pages.read(f"https://cats.example:{port}/")

@@ -160,7 +160,9 @@ def test_what_cannot_be_written_down_reaches_those_who_wait(tmp_path):
         Cache(tmp_path).get("k", lambda: Entry({1, 2}))
 
 
-@pytest.mark.parametrize("damage", [b"", b"rubbish", None, b'{"value": 2}', b"\xff" * 100])
+@pytest.mark.parametrize(
+    "damage", [b"", b"rubbish", None, b'{"value": 2}', b"\xff" * 100, b"0" * 64 + b'\n{"value": [2], "files": {}}']
+)
 def test_a_damaged_entry_is_made_and_written_again(tmp_path, damage, caplog):
     cache = Cache(tmp_path)
     files = {"a_1.png": NewFile("a", ".png", b"\x00\xff")}

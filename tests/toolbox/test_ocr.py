@@ -75,6 +75,13 @@ def test_a_word_that_another_reading_is_surer_of_is_taken_from_it():
     assert reading._improved(words, [reading.Word("x", 40, (10, 10, 50, 20), (1, 1))]) == words
 
 
+def test_a_word_that_was_missed_joins_the_line_that_it_stands_in():
+    words = [reading.Word("Cranial", 90, (0, 10, 40, 20), (0, 1)), reading.Word("below", 90, (0, 30, 40, 40), (0, 2))]
+    missed = [reading.Word("nerves", 90, (45, 11, 80, 21), (1, 7)), reading.Word("far", 90, (300, 11, 330, 21), (1, 7))]
+    lines = [line["text"] for line in reading._lines(reading._improved(words, missed))]
+    assert lines == ["Cranial nerves", "far", "below"]
+
+
 def test_the_receipt_of_gta_is_read_without_a_mistake_in_its_prices(bench):
     source = need_data("gta", "figure_samples", "image", "bill.jpg")
     (bench.folder / "bill.jpg").write_bytes(source.read_bytes())

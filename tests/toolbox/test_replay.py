@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tracer1.errors import ConfigError, DataError
-from tracer1.toolbox.replay import Recorded, Recording, likeness
+from tracer1.toolbox.replay import Asked, Recorded, Recording
 from tracer1.toolbox.spec import boxes, path, text, tool
 from tracer1.toolbox.toolbox import Toolbox
 
@@ -151,7 +151,20 @@ def test_lists_of_files_count_by_their_names(counting):
 
 
 def test_likeness_leaves_files_out():
-    one = {"question": "ab", "images": ["a.png"]}
-    assert likeness(several, one, {"question": "AB", "images": ["b.png"]}) == 1.0
-    assert likeness(several, one, {"question": "cd", "images": ["a.png"]}) == 0.0
-    assert likeness(several, {}, {}) == 1.0
+    asked = Asked(several, {"question": "ab", "images": ["a.png"]})
+    assert asked.likeness({"question": "AB", "images": ["b.png"]}) == 1.0
+    assert asked.likeness({"question": "cd", "images": ["a.png"]}) == 0.0
+    assert Asked(several, {}).likeness({}) == 1.0
+    assert Asked(several, {}).likeness({"question": "ab"}) == 0.0
+
+
+def test_of_many_recordings_those_that_share_words_are_compared(counting, monkeypatch):
+    monkeypatch.setattr("tracer1.toolbox.replay._COMPARED", 5)
+    said = [("toy_look", {"question": f"what is in row {n}?", "image_path": "a.png"}, n) for n in range(300)]
+    result = look(Recorded.of(said, miss="nearest"), "What is there in row 217?")
+    assert result.value == 217
+
+
+def test_of_equally_near_recordings_the_first_answers(counting):
+    said = [("toy_look", {"question": f"How many dogs, {end}", "image_path": "a.png"}, end) for end in "xyz"]
+    assert look(Recorded.of(said, miss="nearest"), "How many dogs, ").value == "x"

@@ -1,10 +1,13 @@
 """One call: checked, run, its result or its typed error; code that calls tools; what is told of it."""
 
+import errno
+
 import pytest
 from toys import ToySandbox
 
-from tracer1.errors import ExecutorError, UnknownName
+from tracer1.errors import ConfigError, ExecutorError, MissingDependency, UnknownName
 from tracer1.sandbox import ToolRefused
+from tracer1.toolbox.spec import tool
 from tracer1.toolbox.toolbox import Toolbox
 
 
@@ -51,6 +54,40 @@ def test_a_wrong_call_is_a_typed_error(box, tmp_path, name, arguments, kind, say
 def test_a_dead_server_is_nobodys_mistake(box):
     with box.desk() as desk, pytest.raises(ExecutorError, match="the server is gone"):
         box.call(desk, "toy_dead", {})
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left"), MemoryError(), OSError(errno.EMFILE, "Too many open files")]
+)
+def test_a_machine_without_room_is_nobodys_mistake(counting, monkeypatch, error):
+    @tool("Fails", {}, returns="nothing")
+    def toy_fails(desk):
+        raise error
+
+    box = Toolbox({"toy_fails": toy_fails})
+    with box.desk() as desk, pytest.raises(ExecutorError, match="TMPDIR"):
+        box.call(desk, "toy_fails", {})
+
+
+def test_no_room_for_a_tasks_files_is_nobodys_mistake(box, monkeypatch, tmp_path):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left")
+
+    (tmp_path / "a.txt").write_text("a")
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(ExecutorError, match="No space left"), box.desk(files=["a.txt"], sources=[tmp_path]):
+        pass
+
+
+@pytest.mark.parametrize("error", [MissingDependency("install it"), ConfigError("no such model")])
+def test_a_backend_that_cannot_work_here_stops_the_run(error):
+    @tool("Fails", {}, returns="nothing")
+    def toy_fails(desk):
+        raise error
+
+    box = Toolbox({"toy_fails": toy_fails})
+    with box.desk() as desk, pytest.raises(type(error)):
+        box.call(desk, "toy_fails", {})
 
 
 def test_a_new_file_is_told(box, tmp_path):

@@ -44,6 +44,7 @@ def screen(*overrides: str) -> str:
         ("+experiment=stage1_gui", "model=qwen3_vl_32b", "strategy=ddp", "trainer.devices=8", "algorithm.kl_coef=0"),
         ("+experiment=demo_stage1",),
         ("+experiment=demo_stage2", "model.path=demo/tiny_planner"),
+        ("+experiment=demo_tool",),
         ("+experiment=warmstart", "model.path=Qwen/Qwen3-VL-4B-Thinking", "trainer.precision=bf16-mixed"),
         ("+experiment=stage1_gui", "algorithm=dapo", "engine=vllm_server", "engine.url=http://localhost:1"),
         ("engine=recorded", "engine.folder=rollouts", "algorithm=gspo"),

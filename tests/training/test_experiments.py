@@ -62,7 +62,7 @@ def root(monkeypatch: pytest.MonkeyPatch):
 
 
 def compose(experiment: str) -> dict[str, Any]:
-    return check_overrides("eval" if experiment == "demo_eval" else "train", [f"+experiment={experiment}"])
+    return check_overrides("eval" if experiment.endswith("_eval") else "train", [f"+experiment={experiment}"])
 
 
 def value(config: dict[str, Any], name: str) -> Any:
@@ -113,8 +113,15 @@ def test_the_stages_differ_in_reward_and_executor_alone():
     assert {name for name in one["model"] if one["model"][name] != two["model"][name]} == {"path", "reference"}
 
 
-def test_the_demo_chains_its_stages():
-    one, two = compose("demo_stage1"), compose("demo_stage2")
+@pytest.mark.parametrize(("demo", "executor"), [("demo", "direct"), ("demo_tool", "t3")])
+def test_a_demo_chains_its_stages(demo: str, executor: str):
+    one, two, evaluation = (compose(f"{demo}_{part}") for part in ("stage1", "stage2", "eval"))
     assert two["model"]["path"] == one["paths"]["output_dir"] + "/policy"
-    assert two["executor"]["name"] == "direct"
-    assert one["data"] == two["data"] == compose("demo_eval")["data"] | {"val_limit": one["data"]["val_limit"]}
+    assert (one["executor"]["name"], two["executor"]["name"]) == (None, executor)
+    assert one["data"] == two["data"] == evaluation["data"] | {"val_limit": one["data"]["val_limit"]}
+
+
+def test_the_tool_demo_is_judged_as_it_is_trained():
+    two, evaluation = compose("demo_tool_stage2"), compose("demo_tool_eval")
+    assert two["reward"] == evaluation["reward"] == compose("warmstart_tool")["reward"]
+    assert two["executor"] == evaluation["executor"]

@@ -90,9 +90,9 @@ class ReplyCache:
         return (row[0][0], bool(row[0][1])) if row else None
 
     def put(self, asked: Identity, text: str, truncated: bool = False) -> None:
-        """Keeps a reply; the first one stays."""
+        """Keeps a reply, in place of one that was there."""
         row = (asked.key, asked.model, asked.images, asked.prompt, asked.sampling, text, int(truncated))
-        self._run("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        self._run("INSERT OR REPLACE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def models(self) -> list[str]:
         """The models whose replies it holds, sorted."""

@@ -102,6 +102,7 @@ class ChatClient:
                 loop = asyncio.new_event_loop()
                 self._slots, self._naming = asyncio.Semaphore(self.patience.concurrency), asyncio.Lock()
                 self._digest, self._data_url = Remembered(sha256, 4096), Remembered(to_data_url, 32)
+                self._asks = 0  # under way
                 self._thread = threading.Thread(target=_run, args=(loop,), name="tracer1-chat", daemon=True)
                 self._thread.start()
                 self._loop = loop
@@ -109,6 +110,7 @@ class ChatClient:
 
     async def _ask(self, requests: Sequence[ChatRequest], check: Check | None) -> list[ChatReply]:
         limit = self.patience.round_s
+        self._asks += 1
         tasks = [asyncio.ensure_future(self._reply(request, check)) for request in requests]
         try:
             _, late = await asyncio.wait(tasks, timeout=limit)
@@ -118,6 +120,10 @@ class ChatClient:
         finally:
             for task in tasks:
                 task.cancel()
+            self._asks -= 1
+            if not self._asks:
+                self._digest.forget()
+                self._data_url.forget()
         fault = ChatReply(fault=f"no reply within the {limit:g} s that a round may take", seconds=limit)
         return [fault if task.cancelled() else task.result() for task in tasks]
 

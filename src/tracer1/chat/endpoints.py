@@ -13,7 +13,7 @@ from tracer1.errors import ConfigError, MissingDependency
 
 log = logging.getLogger(__name__)
 
-_TOLERATED = 2  # failures in a row before an endpoint is set aside
+_TOLERATED = 2  # failures in a row before an endpoint is set aside, or a quarter of the requests that wait for it
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
 _CONNECT_S = 10.0
 _ASK_AGAIN = frozenset({408, 409, 425, 429})  # 4xx answers that another time may answer otherwise
@@ -82,6 +82,7 @@ class Endpoint:
     client: Any  # openai.AsyncOpenAI
     busy: int = 0  # requests that wait for it
     failures: int = 0  # since its last answer
+    suspect: bool = False  # it has failed too often in a row
     setbacks: int = 0  # times in a row that it was set aside
     failing_since: float = 0.0
     away_until: float = 0.0  # not asked before; afterwards one request tries
@@ -92,11 +93,6 @@ class Endpoint:
         """Whether it may be asked: after a failure in earnest only by one request at a time."""
         return not self.suspect or (not self.tried and now >= self.away_until)
 
-    @property
-    def suspect(self) -> bool:
-        """It has failed too often in a row."""
-        return self.failures > _TOLERATED
-
     def given_up(self, now: float, patience_s: float) -> bool:
         """Away for longer than `patience_s`, and nobody is trying it or about to."""
         away = self.suspect and not self.tried and now < self.away_until
@@ -106,7 +102,7 @@ class Endpoint:
         """It works."""
         if self.suspect:
             log.info("%s answers again", self.url)
-        self.failures = self.setbacks = 0
+        self.failures, self.setbacks, self.suspect = 0, 0, False
 
     def failed(self, reason: str) -> None:
         """Counts a failure; after too many the endpoint is set aside, each time for longer."""
@@ -114,6 +110,7 @@ class Endpoint:
         self.reason = reason
         self.failing_since = self.failing_since if self.failures else now
         self.failures += 1
+        self.suspect = self.suspect or self.failures > max(_TOLERATED, self.busy // 4)
         if self.suspect and now >= self.away_until:
             pause = min(_FIRST_PAUSE_S * 2 ** min(self.setbacks, 10), _LONGEST_PAUSE_S)
             self.setbacks += 1
@@ -177,6 +174,9 @@ class Endpoints:
             raise MissingDependency(
                 "The chat client needs the package `openai`: pip install 'tracer1[chat]'."
             ) from None
+        for library in ("httpx", "httpx2"):  # a line for each of some thousand requests a round says nothing
+            if logging.getLogger(library).level == logging.NOTSET:
+                logging.getLogger(library).setLevel(logging.WARNING)
         key = os.environ.get(api_key_env) if api_key_env else "none"
         if not key:
             raise ConfigError(
@@ -205,9 +205,8 @@ class Endpoints:
                 return picked, trial
             if all(endpoint.given_up(now, self._patience_s) for endpoint in self.all):
                 last = self.all[0]
-                raise Gone(
-                    f"no answer for {now - last.failing_since:.2g} s from {self.names()}; last: {last.reason:.200}"
-                )
+                last = self.all[0].reason
+                raise Gone(f"no answer for more than {self._patience_s:g} s from {self.names()}; last: {last:.200}")
             await asyncio.sleep(0.02)
 
     def leave(self, endpoint: Endpoint, trial: bool) -> None:

@@ -105,7 +105,7 @@ def to_data_url(image: bytes) -> str:
 class Remembered:
     """A function of an image's bytes, computed once for the same object while it is among the last `most` that were asked for.
 
-    The rollouts of a group share one screenshot; hashing or encoding it once is enough. Safe in several threads.
+    The rollouts of a group share one screenshot; hashing or encoding it once is enough. It belongs to one thread.
     """
 
     def __init__(self, compute: Callable[[bytes], str], most: int) -> None:
@@ -121,6 +121,10 @@ class Remembered:
         while len(self._kept) > self._most:
             self._kept.popitem(last=False)
         return made
+
+    def forget(self) -> None:
+        """Lets go of the images."""
+        self._kept.clear()
 
 
 def sha256(data: bytes) -> str:

@@ -38,7 +38,6 @@ class InProcessVllm:
         self.model, self.options = model, dict(options)
         self.cache = ReplyCache(cache) if cache is not None else None
         self._llm: Any = None
-        self._digest = Remembered(sha256, 4096)
 
     def ask(self, requests: Sequence[ChatRequest], check: Callable[[str], str]) -> list[ChatReply]:
         """See `_frozen.Asker`; identical requests are answered once.
@@ -47,7 +46,8 @@ class InProcessVllm:
             ExecutorError: vLLM does not start, or fails.
             MissingDependency: it is not installed.
         """
-        asked = [identity(request, self.model, self._digest) for request in requests]
+        digest = Remembered(sha256, 4096)
+        asked = [identity(request, self.model, digest) for request in requests]
         got: dict[str, ChatReply] = {}
         fresh: dict[str, tuple[Identity, ChatRequest]] = {}
         for one, request in zip(asked, requests, strict=True):
@@ -111,7 +111,7 @@ class InProcessVllm:
                 ) from error
             try:
                 with _undisturbed():
-                    self._llm = vllm.LLM(model=self.model, generation_config="vllm", **self.options)
+                    self._llm = vllm.LLM(model=self.model, **self.options)
             except (TypeError, ValueError, RuntimeError, OSError) as error:
                 raise ExecutorError(
                     f"vLLM does not load {self.model} (executor.model, executor.vllm): {' '.join(str(error).split())!s:.300}"

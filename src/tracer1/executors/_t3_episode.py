@@ -3,18 +3,17 @@
 It knows one step at a time, and nothing of groups, rounds or rewards.
 """
 
-import ast
 import copy
 import re
 import tempfile
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tracer1.answers import file_name, same_output
+from tracer1.answers import same_output
+from tracer1.executors._t3_names import files_in, names_read, names_set
 from tracer1.executors._t3_replay import Block, Replay, blocks_before, own_block, recorded_as, recordings
 from tracer1.registry import nearest
 from tracer1.sandbox import Limits, Ran
@@ -81,6 +80,8 @@ class Episode:
         Raises:
             ExecutorError: A server or the sandbox failed.
         """
+        if action.action_type == FINAL and _code_of(action) is None:
+            return _answered(action)  # whatever the state
         with ExitStack() as stack:
             self.open(stack)
             for block in blocks_before(self.step):
@@ -156,16 +157,9 @@ class Episode:
         return ran
 
     def _act(self, action: Action) -> Outcome:
-        code = action.code
-        if code is None and action.action_type == INTERPRETER:
-            code = (action.arguments or {}).get("code")
-        if isinstance(code, str):
-            return self._code(unfenced(code))
-        if action.action_type == FINAL:
-            given = action.content if action.content is not None else (action.arguments or {}).get("answer")
-            if given is None:
-                return Outcome(error="final_answer lacks content", kind="bad_arguments")
-            return Outcome(Action(FINAL, content=printed(given)), printed(given), given)
+        code = _code_of(action)
+        if code is not None:
+            return self._code(code)
         result = self.toolbox.call(self.desk, action.action_type, action.arguments)
         called = self.live[-1].tool if self.live else action.action_type
         ran = Action(called, arguments=action.arguments)
@@ -186,7 +180,8 @@ class Episode:
         action = Action(tool, content=content, arguments=arguments, code=code)
         if not ran.ok:
             return Outcome(action, **self._what_failed(ran))
-        value = given if given is not None or first is None else first.result.value
+        values = [call.result.value for call in self.live if call.tool == tool]
+        value = given if given is not None or first is None else values[0] if len(values) == 1 else values
         cached = bool(self.live) and all(call.result.cached for call in self.live)
         return Outcome(action, ran.output if content is None else content, value, cached=cached)
 
@@ -241,6 +236,22 @@ class Episode:
         return outcome
 
 
+def _code_of(action: Action) -> str | None:
+    """The Python that an action runs, None where it is a call by arguments, or an answer."""
+    code = action.code
+    if not code and action.action_type == INTERPRETER:
+        code = (action.arguments or {}).get("code")
+    return unfenced(code) if isinstance(code, str) and code.strip() else None
+
+
+def _answered(action: Action) -> Outcome:
+    """The outcome of a final answer that is given without code."""
+    given = action.content if action.content is not None else (action.arguments or {}).get("answer")
+    if given is None:
+        return Outcome(error="final_answer lacks content", kind="bad_arguments")
+    return Outcome(Action(FINAL, content=printed(given)), printed(given), given)
+
+
 def printed(value: Any) -> str:
     """A plain value as Python prints it."""
     return value if isinstance(value, str) else str(value)
@@ -249,43 +260,3 @@ def printed(value: Any) -> str:
 def same_printed(output: str, recorded: str) -> bool:
     """Whether a block printed what it printed when it was recorded; a recording that may have been cut is taken to be the same."""
     return len(recorded) >= _LONG or same_output(output, recorded) or not (output.strip() or recorded.strip())
-
-
-def names_set(code: str | None) -> set[str]:
-    """The names that code sets anywhere: by assignment, import, `def` and `class`; none of code that does not parse."""
-    found: set[str] = set()
-    for node in _nodes(code):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            found.add(node.name)
-        elif isinstance(node, ast.alias):
-            found.add(node.asname or node.name.partition(".")[0])
-    return found
-
-
-def names_read(code: str | None) -> set[str]:
-    """The names that code reads and has not set on an earlier line."""
-    first_set: dict[str, int] = {}
-    first_read: dict[str, int] = {}
-    for node in _nodes(code):
-        if isinstance(node, ast.Name):
-            lines = first_set if isinstance(node.ctx, ast.Store) else first_read
-            lines[node.id] = min(node.lineno, lines.get(node.id, node.lineno))
-    return {name for name, line in first_read.items() if first_set.get(name, line) >= line}
-
-
-def files_in(code: str | None, *texts: Any) -> set[str]:
-    """The last parts of all paths that code holds as texts, or that stand in the texts."""
-    constants = [node.value for node in _nodes(code) if isinstance(node, ast.Constant)]
-    found: Sequence[Any] = [*constants, *(word for text in texts if isinstance(text, str) for word in text.split())]
-    return {name for text in found if isinstance(text, str) and (name := file_name(text)) is not None}
-
-
-def _nodes(code: str | None) -> list[ast.AST]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd escapes are the agent's
-            return list(ast.walk(ast.parse(code or "")))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []

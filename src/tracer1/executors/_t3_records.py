@@ -4,14 +4,14 @@ T3's agent prints what a tool gives, with or without a label, so that its record
 """
 
 import ast
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tracer1.syntax import literal, syntax_tree
+
 LISTS = ("objectlocation", "facedetection", "ocr")  # what they print is a list; every other tool gives a text
 _NOTHING_KNOWN = object()
-_LITERAL_ERRORS = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,8 @@ def recorded_calls(code: str, output: str, tools: Mapping[str, Sequence[str]]) -
         tools: Name -> parameters in the order in which positional arguments are bound.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd escapes are the agent's
-            tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = syntax_tree(code)
+    except ValueError:
         return []
     reader = _Reader(tools)
     for statement in tree.body:
@@ -81,8 +79,8 @@ class _Reader:
         if isinstance(statement, ast.Assign) and len(names) == 1 and isinstance(statement.targets[0], ast.Name):
             if index is not None:
                 self._results[names[0]] = index
-            elif (literal := self._literal(value)) is not _NOTHING_KNOWN:
-                self._plain[names[0]] = literal
+            elif (plain := self._literal(value)) is not _NOTHING_KNOWN:
+                self._plain[names[0]] = plain
 
     def _call(self, node: ast.expr) -> int | None:
         """The number of the call that the node is, None where it is no tool's; calls within its arguments come before."""
@@ -113,8 +111,8 @@ class _Reader:
         if isinstance(node, ast.Name):
             return self._plain.get(node.id, _NOTHING_KNOWN)
         try:
-            return ast.literal_eval(node)
-        except _LITERAL_ERRORS:
+            return literal(node)
+        except ValueError:
             return _NOTHING_KNOWN
 
     def _print(self, call: ast.Call) -> None:
@@ -131,13 +129,16 @@ class _Reader:
 
     def _shown(self, node: ast.expr) -> Iterator[str | _Gap]:
         """How a printed expression looks."""
-        literal = self._literal(node)
-        if literal is not _NOTHING_KNOWN:
-            yield str(literal)
+        plain = self._literal(node)
+        if plain is not _NOTHING_KNOWN:
+            yield str(plain)
         elif isinstance(node, ast.JoinedStr):
             for part in node.values:
-                plain = isinstance(part, ast.Constant) or (part.conversion == -1 and part.format_spec is None)
-                yield from self._shown(part if isinstance(part, ast.Constant) else part.value) if plain else [_Gap()]
+                if isinstance(part, ast.Constant):
+                    yield str(part.value)
+                else:
+                    bare = part.conversion == -1 and part.format_spec is None
+                    yield from self._shown(part.value) if bare else [_Gap()]
         elif isinstance(node, ast.Name):
             yield _Gap(self._results.get(node.id))
         elif (index := self._call(node)) is not None:
@@ -188,7 +189,7 @@ def _with_value(call: RecordedCall, text: Any) -> RecordedCall:
     if call.tool not in LISTS:
         return RecordedCall(call.tool, call.arguments, text, True)
     try:
-        value = ast.literal_eval(text.strip())
-    except _LITERAL_ERRORS:
+        value = literal(text)
+    except ValueError:
         return call
     return RecordedCall(call.tool, call.arguments, value, isinstance(value, list))

@@ -11,11 +11,11 @@ from typing import Any
 
 from tracer1.answers import file_name, is_expression
 from tracer1.executors._t3_records import RecordedCall, recorded_calls
+from tracer1.needs import SAID_NOTHING
 from tracer1.schema import Step
 from tracer1.toolbox.replay import Found, Recorded, Recording
 from tracer1.toolbox.spec import Tool
 
-SILENT = "No observation found"  # how T3's agent reports a block that printed nothing (tools, section 1)
 Parameters = Mapping[str, Sequence[str]]  # tool -> its parameters in order
 
 
@@ -66,7 +66,7 @@ def _block(done: Mapping[str, Any]) -> Block:
         done.get("action_type") or "",
         done.get("code"),
         done.get("arguments"),
-        "" if text.startswith(SILENT) else text,
+        "" if text.startswith(SAID_NOTHING) else text,
         outcome.get("value"),
         bool(outcome.get("failed")),
     )

@@ -88,7 +88,7 @@ def _bare_place(text: str, thought: str, space: CoordinateSpace) -> Reply:
     try:
         place = _place(text)
     except BadCall:
-        return Reply(thought, error="no action in the reply", kind=UNREADABLE)
+        return Reply(thought or _thought(text), error="no action in the reply", kind=UNREADABLE)
     return read_actions(thought, [place], lambda place: make_action("click", {"point": place}, space))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from tracer1.chat import ChatReply, ChatRequest
 from tracer1.chat.cache import FILE, ReplyCache
-from tracer1.chat.request import Remembered, identity, sha256
+from tracer1.chat.request import Identity, Remembered, identity, sha256
 from tracer1.errors import ConfigError, ExecutorError
 from tracer1.executors import EXECUTORS
 from tracer1.registry import nearest
@@ -75,14 +75,14 @@ class RecordedReplies:
         if model is not None and model not in held:
             raise ConfigError(f"{self.cache.path} holds no replies of {model}, but of {', '.join(held) or 'nobody'}.")
         self.model = model or held[0]
-        self._digest = Remembered(sha256, 4096)
 
     def ask(self, requests: Sequence[ChatRequest], check: Callable[[str], str]) -> list[ChatReply]:
         """See `_frozen.Asker`."""
-        return [self._reply(request, check) for request in requests]
+        digest = Remembered(sha256, 4096)
+        return [self._reply(request, identity(request, self.model, digest), check) for request in requests]
 
-    def _reply(self, request: ChatRequest, check: Callable[[str], str]) -> ChatReply:
-        kept = self.cache.get(identity(request, self.model, self._digest))
+    def _reply(self, request: ChatRequest, asked: Identity, check: Callable[[str], str]) -> ChatReply:
+        kept = self.cache.get(asked)
         reason = "the reply was not recorded" if kept is None else check(kept[0])
         if not reason:
             return ChatReply(kept[0], truncated=kept[1], cached=True)

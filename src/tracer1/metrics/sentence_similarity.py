@@ -33,9 +33,9 @@ def sentence_similarity(model: str) -> Similarity:
         tokenizer = AutoTokenizer.from_pretrained(model)
         network = AutoModel.from_pretrained(model, dtype=torch.float32).eval()
     except (OSError, ValueError) as error:
-        there = "It is a folder, but" if Path(model).is_dir() else "It is no folder here, and"
+        there = "the folder holds no such model" if Path(model).is_dir() else "no such folder, nor found on the hub"
         raise ConfigError(
-            f"The embedder {model!r} cannot be loaded. {there} {' '.join(str(error).split()):.200} Give the folder of a downloaded "
+            f"The embedder {model!r} cannot be loaded: {there} ({' '.join(str(error).split()):.100}). Give the folder of a downloaded "
             "sentence-transformers/all-mpnet-base-v2."
         ) from None
 

@@ -88,7 +88,8 @@ def answer_match(
     """1.0 if the outcome's answer matches what is recorded of the expert's step, else 0.0 (method, section 3).
 
     The tool that ran must be the expert's: a text that is printed instead of being looked up is no answer. Tools that only compute
-    (python_interpreter, calculator, solver) may stand in for each other. A step of the expert's that ends the task is matched by
+    (python_interpreter, calculator, solver) may stand in for each other. Of texts and boxes both what was printed and what the tool
+    gave must match. A step of the expert's that ends the task is matched by
     a final answer alone, however it was called. An outcome with an error scores 0.0.
 
     Policies, by the expert's tool: `answer` (`answers.same_answer`), `output` (`answers.same_output`), `boxes` (F1 of boxes matched
@@ -158,7 +159,7 @@ def _boxes(outcome: Outcome, expert: Action, reference: str, rule: _Rule) -> boo
     theirs = read_boxes(reference)
     if not theirs and "[]" not in reference:
         return same_output(outcome.answer, reference, rule.tolerance)
-    return box_f1(read_boxes(outcome.answer), theirs, rule.iou) >= rule.boxes_f1
+    return all(box_f1(read_boxes(mine), theirs, rule.iou) >= rule.boxes_f1 for mine in _said_and_given(outcome))
 
 
 def _image(outcome: Outcome, expert: Action, reference: str, rule: _Rule) -> bool:
@@ -167,8 +168,15 @@ def _image(outcome: Outcome, expert: Action, reference: str, rule: _Rule) -> boo
 
 
 def _text(outcome: Outcome, expert: Action, reference: str, rule: _Rule) -> bool:
-    same = squeezed(outcome.answer) == squeezed(reference) != ""
-    return same or token_f1(outcome.answer, reference) >= rule.text_f1
+    return all(
+        squeezed(mine) == squeezed(reference) != "" or token_f1(mine, reference) >= rule.text_f1
+        for mine in _said_and_given(outcome)
+    )
+
+
+def _said_and_given(outcome: Outcome) -> tuple[str, ...]:
+    """What was printed and what the tool gave: who calls a tool and prints something else has not looked."""
+    return (outcome.answer,) if outcome.value is None else (outcome.answer, str(outcome.value))
 
 
 _COMPARE: dict[str, Callable[[Outcome, Action, str, _Rule], bool]] = {

@@ -95,7 +95,7 @@ class Sandbox(Protocol):
         """Ends every session and process."""
 
 
-def open_sandbox(kind: str = "auto", limits: Limits = Limits(), **settings: Any) -> Sandbox:  # noqa: B008
+def open_sandbox(kind: str = "auto", limits: Limits = Limits(), **settings: Any) -> Sandbox:
     """The sandbox that a configuration names.
 
     Args:

@@ -39,7 +39,11 @@ def latency(sandbox: Sandbox, calls: int) -> Iterator[str]:
             bare.append(_seconds(lambda: subprocess.run([sys.executable, "-I", "-c", "pass"], check=True)))
             within.append(_seconds(lambda: session.run(_BLOCK)))
         session.close()
-    for name, times in (("call (session of its own)", ours), ("python -I -c pass", bare), ("block of an open session", within)):
+    for name, times in (
+        ("call (session of its own)", ours),
+        ("python -I -c pass", bare),
+        ("block of an open session", within),
+    ):
         median, p95 = statistics.median(times), statistics.quantiles(times, n=20)[-1]
         yield f"{name:28} median {1000 * median:7.2f} ms   p95 {1000 * p95:7.2f} ms   of {calls}"
 

@@ -43,11 +43,11 @@ def _python() -> Iterator[str]:
     yield str(package_root() / "tracer1")
 
 
-def arguments(cache: Path) -> list[str]:
+def arguments(cache: Path | None) -> list[str]:
     """bubblewrap's arguments for a warm interpreter.
 
     Args:
-        cache: A folder for it to write to; sessions do not see it.
+        cache: A folder for it to write to, if there is one; sessions do not see it.
     """
     # The warm interpreter makes the namespaces of its sessions, and may do so only within the user namespace that bubblewrap makes.
     made = [f"--unshare-{kind}" for kind in ("user", "pid", "net", "ipc", "uts")]
@@ -65,7 +65,8 @@ def arguments(cache: Path) -> list[str]:
         made += ["--dev-bind", path, path]
     if not any(path.startswith("/tmp/") for path in _python()):
         made += ["--symlink", TEMPORARY, "/tmp"]
-    made += ["--tmpfs", OUTSIDE, "--bind", "/", f"{OUTSIDE}/host", "--bind", str(cache), CACHE]
+    made += ["--tmpfs", OUTSIDE, "--bind", "/", f"{OUTSIDE}/host"]
+    made += ["--bind", str(cache), CACHE] if cache else ["--dir", CACHE]
     return [*made, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 
@@ -81,6 +82,8 @@ def environment() -> dict[str, str]:
         "LANG": "C.UTF-8",
         "MPLBACKEND": "Agg",
         "MPLCONFIGDIR": CACHE,
+        "OPENCV_FOR_THREADS_NUM": "1",
+        "MALLOC_ARENA_MAX": "2",  # each would take 64 MiB of the address space that is allowed
         "OMP_THREAD_LIMIT": "1",  # tesseract: four threads for a small image are slower than one
         "PYTHONHASHSEED": "0",  # the same block prints a set in the same order everywhere
         "PYTHONDONTWRITEBYTECODE": "1",

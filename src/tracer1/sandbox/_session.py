@@ -26,6 +26,7 @@ from tracer1.sandbox._watch import Watch
 log = logging.getLogger(__name__)
 
 _TICK_S = 0.05  # between two looks at what the processes use
+_HELLO_S = 60.0  # how long a new interpreter may take: a container, a busy machine
 _MARK_S = 2.0  # how long output may be later than the result
 _MOST_OUTPUT = 64 << 20  # bytes: who prints more is stopped
 
@@ -50,7 +51,9 @@ class PipeSession:
         self._answer = call
         self._link: Link | None = None
         self._watch: Watch | None = None
-        self._turn = threading.Lock()  # one request at a time; free while a tool runs, which may itself need this session
+        self._turn = (
+            threading.Lock()
+        )  # one request at a time; free while a tool runs, which may itself need this session
         self._fresh = True  # no block has run in this interpreter yet: it can be replaced without loss
         self._closed = False
 
@@ -163,7 +166,9 @@ class _Exchange:
         look = self._begin + _TICK_S
         while True:
             now = time.monotonic()
-            left = self._begin + self._away + self._limits.wall_s - now
+            left = self._begin + self._away + (self._limits.wall_s if self._link.greeted else _HELLO_S) - now
+            if left <= 0 and not self._link.greeted:
+                raise Lost(f"no interpreter came within {_HELLO_S:g} s")
             if left <= 0:
                 return self._kill("timeout", f"stopped after {self._limits.wall_s:g} s")
             if now >= look:
@@ -196,7 +201,7 @@ class _Exchange:
             elif kind == "fault":
                 raise Lost(str(content))
             else:
-                self._link.greeted = True
+                self._link.greeted, self._begin = True, time.monotonic()  # to be started took its time, not the code's
         return alive or self._result is not None
 
     def _next(self) -> tuple[str, Any] | None:

@@ -1,5 +1,7 @@
 """The host's side of a warm interpreter: starts it, asks it for sessions, hears of their ends. It knows nothing of what they run."""
 
+import atexit
+import contextlib
 import itertools
 import json
 import logging
@@ -14,13 +16,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tracer1.sandbox import _cgroup
 from tracer1.sandbox._inside import zygote as inside
 from tracer1.sandbox._link import Link, Lost
 from tracer1.sandbox._root import arguments, environment, package_root
 
 log = logging.getLogger(__name__)
 
-_MAIN = "import sys; sys.path.insert(0, {root!r}); from tracer1.sandbox._inside.zygote import main; main({fd}, {load!r})"
+_MAIN = (
+    "import sys; sys.path.insert(0, {root!r}); from tracer1.sandbox._inside.zygote import main; main({fd}, {load!r})"
+)
 _START_S = 120.0  # libraries on a slow disk, on a busy machine
 _GONE_S = 5.0  # how long killed processes may take to go
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: the kernel says who wrote, in our numbers
@@ -36,7 +41,7 @@ class Zygote:
         cache: See `_root.arguments`.
     """
 
-    def __init__(self, bwrap: str, load: Sequence[str], cache: Path) -> None:
+    def __init__(self, bwrap: str, load: Sequence[str], cache: Path | None) -> None:
         self._control, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         main = _MAIN.format(root=str(package_root()), fd=self._theirs.fileno(), load=tuple(load))
@@ -48,9 +53,11 @@ class Zygote:
         self._ready, self.dead = threading.Event(), threading.Event()
         self.owner = os.getpid()  # a process forked from it has no say
         self.opened = 0  # sessions so far
+        self._cgroups: list[Path] = []
         self.pid: int | None = None  # of the warm interpreter, in our numbers
         self.error = ""  # what bubblewrap or the interpreter said at its end
         self.base_mb, self.own_mb = 0, 0.0  # its address space, and its memory that is not a file's
+        atexit.register(self.stop)
         # The kernel ends bubblewrap when the *thread* that started it ends (--die-with-parent): this one lives as long as it does.
         threading.Thread(target=self._mind, name="sandbox", daemon=True).start()
 
@@ -107,11 +114,10 @@ class Zygote:
 
     def stop(self) -> None:
         """Ends it and all sessions; comes back when they are gone."""
-        try:
-            self._control.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        self.dead.wait(_GONE_S)
+        if self.owner == os.getpid():  # a fork of ours has no say
+            with contextlib.suppress(OSError):
+                self._control.shutdown(socket.SHUT_RDWR)
+            self.dead.wait(_GONE_S)
 
     def _mind(self) -> None:
         """The thread's life: starts the process, listens to it, buries it."""
@@ -136,6 +142,8 @@ class Zygote:
                 process.wait()
                 said.seek(0)
                 self.error = said.read().decode("utf-8", "replace").strip()[-2000:]
+        _cgroup.remove(self._cgroups)
+        atexit.unregister(self.stop)
         self.dead.set()
         with self._lock:
             left, self._links = self._links, {}
@@ -171,6 +179,7 @@ class Zygote:
             pages = [int(field) for field in Path(f"/proc/{pid}/statm").read_text().split()]
             self.base_mb, self.own_mb = pages[0] // _PAGES_PER_MB + 1, (pages[1] - pages[2]) / _PAGES_PER_MB
             Path(f"/proc/{pid}/oom_score_adj").write_text("900")  # of all processes, rather these than the training
+            self._cgroups = _cgroup.enclose(pid)
         except (OSError, ValueError) as error:
             log.debug("the warm interpreter cannot be measured: %s", error)
 
@@ -193,6 +202,8 @@ class ForkedLink(Link):
 
     def kill(self) -> None:
         self._zygote.tell({"kill": self.number})
+        if self._zygote.dead.is_set():
+            self.ended.set()
         if not self.ended.wait(_GONE_S):
             self._zygote.stop()
             raise Lost("killed processes did not go")

@@ -48,6 +48,7 @@ class Bubblewrap:
         self._lock = threading.Lock()
         self._zygote: Zygote | None = None
         self._retired: list[Zygote] = []
+        self._closed = False
         self._probe()
 
     def session(
@@ -61,6 +62,7 @@ class Bubblewrap:
     def close(self) -> None:
         """Ends every session and process."""
         with self._lock:
+            self._closed = True
             zygotes, self._zygote, self._retired = [self._zygote, *self._retired], None, []
         for zygote in zygotes:
             if zygote is not None and zygote.owner == os.getpid():
@@ -89,6 +91,8 @@ class Bubblewrap:
 
     def _warm(self) -> Zygote:
         with self._lock:
+            if self._closed:
+                raise SandboxFault("This sandbox is closed; open another with open_sandbox().")
             self._retired = [zygote for zygote in self._retired if not _ended_when_idle(zygote)]
             zygote = self._zygote
             if zygote is not None and zygote.owner != os.getpid():
@@ -109,8 +113,11 @@ def _ended_when_idle(zygote: Zygote) -> bool:
     return zygote.dead.is_set()
 
 
-def _cache() -> Path:
-    """A folder that warm interpreters leave to the next one: matplotlib lists the fonts once."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tracer1" / "sandbox"
-    cache.mkdir(parents=True, exist_ok=True)
-    return cache
+def _cache() -> Path | None:
+    """A folder that warm interpreters leave to the next one: matplotlib lists the fonts once. None where no home can be written to."""
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").resolve() / "tracer1" / "sandbox"
+        cache.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return None
+    return cache if os.access(cache, os.W_OK) else None

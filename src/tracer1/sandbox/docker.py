@@ -41,10 +41,14 @@ class Docker:
         self._limits, self._image = limits, image
         self._program = shutil.which(program) or ""
         if not self._program:
-            raise MissingDependency(f"{program} is not installed; install it, or bubblewrap: `apt-get install bubblewrap`.")
+            raise MissingDependency(
+                f"{program} is not installed; install it, or bubblewrap: `apt-get install bubblewrap`."
+            )
         runtimes = self._ask("info", "--format", "{{json .Runtimes}}")
         self._runtime = ["--runtime", "runsc"] if '"runsc"' in runtimes else []
-        log.info("docker image %s, %s", image, "gVisor (runsc)" if self._runtime else "on this machine's kernel (no runsc)")
+        log.info(
+            "docker image %s, %s", image, "gVisor (runsc)" if self._runtime else "on this machine's kernel (no runsc)"
+        )
 
     def session(
         self, folder: Path, tools: Mapping[str, Sequence[str]] | None = None, call: ToolCall | None = None
@@ -62,13 +66,34 @@ class Docker:
         limits = self._limits
         memory = f"{limits.memory_mb + _INTERPRETER_MB}m"
         walls = ["--network", "none", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
-        bounds = ["--pids-limit", str(limits.processes + 1), "--memory", memory, "--memory-swap", memory, "--ipc", "private"]
+        bounds = [
+            "--pids-limit",
+            str(limits.processes + 1),
+            "--memory",
+            memory,
+            "--memory-swap",
+            memory,
+            "--ipc",
+            "private",
+        ]
         seen = ["--volume", f"{folder}:{WORK}", "--volume", f"{package_root() / 'tracer1'}:{_PACKAGE}/tracer1:ro"]
         seen += ["--tmpfs", f"{TEMPORARY}:size={limits.folder_mb}m,mode=1777", "--workdir", WORK]
         settings = {**environment(), "PATH": "/usr/local/bin:/usr/bin:/bin", "MPLCONFIGDIR": TEMPORARY}
         seen += [part for key, value in settings.items() for part in ("--env", f"{key}={value}")]
         who = ["--user", f"{os.getuid()}:{os.getgid()}", "--name", name]
-        run = [self._program, "run", "--rm", "--interactive", "--log-driver", "none", *self._runtime, *walls, *bounds, *seen, *who]
+        run = [
+            self._program,
+            "run",
+            "--rm",
+            "--interactive",
+            "--log-driver",
+            "none",
+            *self._runtime,
+            *walls,
+            *bounds,
+            *seen,
+            *who,
+        ]
         return [*run, self._image, *python("python3", _PACKAGE)]
 
     def _connect(self, folder: Path) -> ProcessLink:

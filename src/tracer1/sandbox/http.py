@@ -128,7 +128,13 @@ class HttpSession:
     def _request(self, request: dict[str, Any], limits: Limits) -> Ran:
         mark = f"--{secrets.token_hex(16)}--"
         folders = [path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if path.is_dir()]
-        more = {"earlier": self._earlier, "tools": self._tools, "folders": folders, "mark": mark, "most_bytes": _MOST_BYTES}
+        more = {
+            "earlier": self._earlier,
+            "tools": self._tools,
+            "folders": folders,
+            "mark": mark,
+            "most_bytes": _MOST_BYTES,
+        }
         text = json.dumps(json.dumps({**request, **more}))
         body = {
             "language": "python",
@@ -151,14 +157,19 @@ class HttpSession:
                 error, kind = f"stopped after {limits.wall_s:g} s", "timeout"
             else:
                 last = (str(answer.get("stderr") or "").strip().splitlines() or [""])[-1]
-                error, kind = f"the interpreter ended with exit code {answer.get('return_code')} {last}".strip(), "killed"
+                error, kind = (
+                    f"the interpreter ended with exit code {answer.get('return_code')} {last}".strip(),
+                    "killed",
+                )
             return Ran(printed.text(), error, kind, None, seconds, printed.cut)
         try:
             result = json.loads(rest)
             error, kind, value = str(result.get("error", "")), str(result.get("kind", "")), result.get("value")
             self._write(result["files"], limits)
         except (ValueError, TypeError, KeyError, AttributeError) as broken:
-            raise SandboxFault(f"The sandbox server's answer is cut or broken ({broken}); does it limit its output?") from broken
+            raise SandboxFault(
+                f"The sandbox server's answer is cut or broken ({broken}); does it limit its output?"
+            ) from broken
         return Ran(printed.text(), error, kind, value, seconds, printed.cut)
 
     def _files(self) -> dict[str, str]:

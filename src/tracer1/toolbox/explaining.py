@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from tracer1.toolbox import TOOLS
 from tracer1.toolbox.backends import BACKENDS
 from tracer1.toolbox.checking import signature
+from tracer1.toolbox.gta import GTA
 from tracer1.toolbox.spec import Tool
 
 
@@ -27,6 +28,16 @@ def explain_backends() -> str:
         words = [f"`{s.name}`" if s.default is s.empty else f"`{s.name}={_plain(s.default)}`" for s in settings]
         rows.append((f"`{role}`", f"`{kind}`", ", ".join(words)))
     return _table(("role", "kind", "settings"), rows)
+
+
+def with_tables(page: str) -> str:
+    """A page with the tables as they are now, between `<!-- tools -->` and `<!-- /tools -->`, and likewise `gta` and `backends`."""
+    tables = {"tools": explain_tools(), "gta": explain_tools(GTA), "backends": explain_backends()}
+    for name, table in tables.items():
+        before, opening, rest = page.partition(f"<!-- {name} -->")
+        _, closing, after = rest.partition(f"<!-- /{name} -->")
+        page = f"{before}{opening}\n{table}\n{closing}{after}" if closing else page
+    return page
 
 
 def _needs(tool: Tool) -> str:

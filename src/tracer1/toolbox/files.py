@@ -53,13 +53,17 @@ def digests(workspace: Workspace, tool: Tool, arguments: Mapping[str, Any], stri
 
 
 def everything(workspace: WorkFolder) -> str:
-    """The SHA-256 of all files of the folder with their names: what code of the agent may read."""
-    return digest(
-        "\n".join(
-            f"{name}\0{digest(read_inside(workspace.folder, workspace.folder / name, LARGEST_FILE))}"
-            for name in sorted(workspace.files())
-        ).encode(errors="surrogateescape")
-    )
+    """A SHA-256 of all files of the folder with their names: what code of the agent may read. Of large ones only size and time count."""
+    parts = []
+    for name, (changed, size) in sorted(workspace.files().items()):
+        known = f"{changed} {size}"
+        if size <= LARGEST_FILE:
+            try:
+                known = digest(read_inside(workspace.folder, workspace.folder / name, LARGEST_FILE))
+            except ToolError:  # gone, or not to be read
+                known = "unknown"
+        parts.append(f"{name}\0{known}")
+    return digest("\n".join(parts).encode(errors="surrogateescape"))
 
 
 def digest(content: bytes) -> str:

@@ -8,7 +8,9 @@ arguments are the most alike, if they are alike enough.
 """
 
 import difflib
+import heapq
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -20,7 +22,7 @@ from tracer1.toolbox.files import names_files
 from tracer1.toolbox.spec import Tool
 
 MISSES = ("error", "live", "nearest")
-_MOST_COMPARED = 2000  # recordings of one tool on the same files
+_COMPARED = 200  # recordings on the same files: of more, those whose words are the most like the call's
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,9 @@ class Recorded:
         self._of_tool: dict[str, list[Recording]] = {}
         for recording in recordings:
             self._of_tool.setdefault(recording.tool, []).append(recording)
-        self._by_text: dict[
-            str, list[Recording]
-        ] = {}  # filled for a tool when it is first asked for: its schema says what is a file
+        # both are filled for a tool when it is first asked for, since its schema says what is a file
+        self._by_text: dict[str, list[Recording]] = {}
+        self._on_files: dict[str, list[tuple[Recording, frozenset[str]]]] = {}
         self._indexed: set[str] = set()
 
     @classmethod
@@ -122,42 +124,68 @@ class Recorded:
         return self._nearest(name, tool, arguments, digests) if self.miss == "nearest" else None
 
     def _index(self, name: str, tool: Tool) -> None:
-        if name not in self._indexed:
-            by_text: dict[str, list[Recording]] = {}
-            for recording in self._of_tool.get(name, []):
-                by_text.setdefault(_text(name, tool, recording.arguments), []).append(recording)
-            self._by_text |= by_text
-            self._indexed.add(name)
+        if name in self._indexed:
+            return
+        by_text: dict[str, list[Recording]] = {}
+        on_files: dict[str, list[tuple[Recording, frozenset[str]]]] = {}
+        for recording in self._of_tool.get(name, []):
+            by_text.setdefault(_text(name, tool, recording.arguments), []).append(recording)
+            same_files = on_files.setdefault(_text(name, tool, _file_names(tool, recording.arguments)), [])
+            same_files.append((recording, _words(tool, recording.arguments)))
+        self._by_text |= by_text
+        self._on_files |= on_files
+        self._indexed.add(name)
 
     def _nearest(self, name: str, tool: Tool, arguments: Mapping[str, Any], digests: Mapping[str, str]) -> Found | None:
-        files = _file_names(tool, arguments)
-        on_same = [
-            recording
-            for recording in self._of_tool.get(name, [])
-            if _file_names(tool, recording.arguments) == files and _fits(recording, tool, digests)
-        ]
-        likest = max(
-            (
-                (likeness(tool, arguments, recording.arguments), -place)
-                for place, recording in enumerate(on_same[:_MOST_COMPARED])
-            ),
-            default=(0.0, 0),
-        )
-        return Found(on_same[-likest[1]].observation, likest[0]) if on_same and likest[0] >= self.alike else None
+        on_same = self._on_files.get(_text(name, tool, _file_names(tool, arguments)), [])
+        if len(on_same) > _COMPARED:
+            words = _words(tool, arguments)
+            on_same = heapq.nlargest(
+                _COMPARED, on_same, key=lambda kept: len(words & kept[1]) / (len(words | kept[1]) or 1)
+            )
+        asked, best = Asked(tool, arguments), None
+        for recording, _ in on_same:
+            alike = asked.likeness(recording.arguments)
+            if alike >= self.alike and (best is None or alike > best.likeness) and _fits(recording, tool, digests):
+                best = Found(recording.observation, alike)
+        return best
 
 
-def likeness(tool: Tool, one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    """How alike the arguments of two calls are that name no file: the mean of difflib's ratios, 0 to 1; 1 where there are none."""
-    names = [name for name in dict.fromkeys((*one, *other)) if not _is_file(tool, name)]
-    ratios = [
-        difflib.SequenceMatcher(None, _plain(one.get(name)), _plain(other.get(name)), autojunk=False).ratio()
-        for name in names
-    ]
-    return sum(ratios) / len(ratios) if ratios else 1.0
+class Asked:
+    """The arguments of a call that name no file, to be compared with many others.
+
+    Args:
+        tool: Says which name files.
+        arguments: Of the call.
+    """
+
+    def __init__(self, tool: Tool, arguments: Mapping[str, Any]) -> None:
+        self._tool = tool
+        self._matchers = {name: _matcher(value) for name, value in arguments.items() if not _is_file(tool, name)}
+
+    def likeness(self, other: Mapping[str, Any]) -> float:
+        """The mean of difflib's ratios over the arguments, 0 to 1; 1 where there are none."""
+        names = [name for name in dict.fromkeys((*self._matchers, *other)) if not _is_file(self._tool, name)]
+        ratios = []
+        for name in names:
+            matcher = self._matchers.get(name) or _matcher(None)
+            matcher.set_seq1(_plain(other.get(name)))
+            ratios.append(matcher.ratio())
+        return sum(ratios) / len(ratios) if ratios else 1.0
+
+
+def _matcher(value: Any) -> difflib.SequenceMatcher:
+    return difflib.SequenceMatcher(None, "", _plain(value), autojunk=False)
 
 
 def _plain(value: Any) -> str:
     return value.lower() if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _words(tool: Tool, arguments: Mapping[str, Any]) -> frozenset[str]:
+    """The words in the arguments that name no file."""
+    texts = [_plain(value) for name, value in arguments.items() if not _is_file(tool, name)]
+    return frozenset(re.findall(r"\w+", " ".join(texts)))
 
 
 def _is_file(tool: Tool, name: str) -> bool:

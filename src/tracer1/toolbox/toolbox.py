@@ -9,6 +9,7 @@ the caller did wrong (`ToolResult.error`); ExecutorError says that a server or t
 """
 
 import copy
+import errno
 import json
 import logging
 import tempfile
@@ -19,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tracer1.errors import MissingDependency, Tracer1Error
+from tracer1.errors import ExecutorError, Tracer1Error
 from tracer1.sandbox import ToolRefused
 from tracer1.toolbox import TOOLS
 from tracer1.toolbox.backends import Backends
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 INTERPRETER = "python_interpreter"  # the tool that runs the agent's own code; it cannot be called by that code
+
+_EXHAUSTED = {errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO}
 
 Seen = Callable[[str, Mapping[str, Any], ToolResult], None]
 
@@ -108,10 +111,17 @@ class Toolbox:
             files: The task's files, as it names them, to be put into the folder.
             sources: Folders where they are found (`WorkFolder.fill`); what is not found is in `desk.workspace.missing`.
             seen: Called after every call with its tool's name, its arguments and its result: also those of the agent's code.
+
+        Raises:
+            ExecutorError: There is no room for the files.
         """
         with _folder(folder) as place:
             workspace = WorkFolder(place)
-            workspace.fill(files, sources)
+            try:
+                workspace.fill(files, sources)
+            except OSError as error:
+                _raise_if_exhausted(error)
+                raise
             desk: Desk
 
             def call(name: str, arguments: Mapping[str, Any]) -> Any:
@@ -133,7 +143,8 @@ class Toolbox:
             arguments: By parameter.
 
         Raises:
-            ExecutorError: A server or the sandbox failed, after all retries.
+            ExecutorError: A server or the sandbox failed, after all retries, or this machine has no room left.
+            MissingDependency, ConfigError: A backend that was configured cannot work here.
         """
         start = time.monotonic()
         known = name
@@ -143,6 +154,9 @@ class Toolbox:
             result = self._answered(desk, known, checked)
         except ToolError as error:
             result = ToolResult(error=str(error), kind=error.kind)
+        except OSError as error:
+            _raise_if_exhausted(error)
+            result = ToolResult(error=f"{known} failed: {error!s:.300}", kind="failed")
         result = replace(result, seconds=time.monotonic() - start)
         if desk.seen is not None:
             desk.seen(known, arguments or {}, result)
@@ -188,7 +202,7 @@ class Toolbox:
 
         def produce() -> Entry:
             ran.append(self._executed(desk, name, arguments))
-            return Entry(ran[0].value, made(desk.workspace, ran[0].files))
+            return Entry(copy.deepcopy(ran[0].value), made(desk.workspace, ran[0].files))
 
         entry, spared = self.cache.get(key, produce)
         return self._placed(desk, entry) if spared else ran[0]
@@ -202,12 +216,10 @@ class Toolbox:
         try:
             with _session(desk, name, tool) as session:
                 value = _plain(tool.run(replace(desk, workspace=workspace, session=session), **given))
-        except MissingDependency as error:
-            log.warning("%s: %s", name, error)
-            raise ToolError("unavailable", f"{name}: {error}") from error
         except (ToolError, Tracer1Error):
             raise
         except Exception as error:
+            _raise_if_exhausted(error)
             log.exception("%s failed", name)
             raise ToolError("failed", f"{name} failed: {type(error).__name__}: {error!s:.300}") from error
         finally:
@@ -249,6 +261,16 @@ def _plain(value: Any) -> Any:
 def _suffixes(names: str | list[str]) -> str:
     """Of the files of an argument: what a file is, is told by its suffix."""
     return " ".join(Path(name).suffix.lower() for name in ([names] if isinstance(names, str) else names))
+
+
+def _raise_if_exhausted(error: Exception) -> None:
+    """Raises ExecutorError where this machine has no room left, which is nobody's mistake."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _EXHAUSTED):
+        where = tempfile.gettempdir()
+        raise ExecutorError(
+            f"A tool could not work: {error or type(error).__name__}. Free memory, or room in {where} and in the folders of the tools' "
+            "cache; TMPDIR names another folder for tasks."
+        ) from error
 
 
 def _raise_fault(desk: Desk) -> None:

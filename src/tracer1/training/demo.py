@@ -1,54 +1,143 @@
-"""The demo: stage 1, stage 2 and an evaluation of each policy, for one or more seeds. It runs the entry points as a user would."""
+"""The demos: stage 1, stage 2 and an evaluation of each policy, for one or more seeds. It runs the entry points as a user would."""
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from tracer1.errors import Tracer1Error
+from tracer1.errors import ConfigError, MissingDependency, Tracer1Error
+from tracer1.sandbox import open_sandbox
 from tracer1.training.checkpoints import checkpoints
+from tracer1.training.overrides import check_overrides
 
 ROOT = Path(__file__).resolve().parents[3]
-METRICS = ("trajectory_reward", "click_accuracy", "step_success", "type_match", "format")
 COLUMNS = ("before", "after stage 1", "after stage 2")
 
 Scores = dict[str, dict[str, float]]  # column -> metric -> value
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What a demo runs and shows.
+
+    Args:
+        stages: Experiments of `train.py`, the second one from the policy of the first.
+        evaluation: Experiment of `eval.py`.
+        planner: Folder of the planner that it starts from, in the checkout.
+        metrics: Of the evaluation, as the table shows them.
+        outputs: Folder of its runs unless another one is chosen.
+    """
+
+    stages: tuple[str, str]
+    evaluation: str
+    planner: str
+    metrics: tuple[str, ...]
+    outputs: str
+
+
+DEMOS: Mapping[str, Demo] = {
+    "gui": Demo(
+        ("demo_stage1", "demo_stage2"),
+        "demo_eval",
+        "demo/tiny_planner",
+        ("trajectory_reward", "click_accuracy", "step_success", "type_match", "format"),
+        "outputs/demo",
+    ),
+    "tool": Demo(
+        ("demo_tool_stage1", "demo_tool_stage2"),
+        "demo_tool_eval",
+        "demo/tiny_tool_planner",
+        ("reward_answer_match", "trajectory_reward", "step_success", "type_match", "format"),
+        "outputs/demo_tool",
+    ),
+}
 
 
 class DemoFailed(Tracer1Error):
     """One of the demo's commands failed."""
 
 
-def run_seed(seed: int, outputs: Path, extra: Sequence[str] = ()) -> Scores:
+_NOT_THE_STAGES = ("experiment", "recipe", "demo", "seed", "run_name", "paths.outputs", "paths.output_dir", "ckpt_path")
+
+
+def run_here(name: str | None, seed: int, outputs: Path, overrides: Sequence[str], executor: Mapping[str, Any]) -> None:
+    """A demo as one training: checks, runs and shows it.
+
+    Args:
+        name: Of DEMOS.
+        seed: Of order and sampling.
+        outputs: Folder of its runs; each seed has its own in it, as with `tools/demo.py`.
+        overrides: What was said on the command line; what is the demo's own business is left out.
+        executor: The config's group, which is the second stage's.
+
+    Raises:
+        ConfigError: no demo of that name.
+        MissingDependency: no sandbox, or no tesseract, for tools.
+    """
+    if name is None:
+        raise ConfigError(f"recipe=demo runs one of the demos: set demo={' or demo='.join(DEMOS)}.")
+    extra = [text for text in overrides if text.lstrip("+~").partition("=")[0] not in _NOT_THE_STAGES]
+    check_executor(executor)
+    show(DEMOS[name], [run_seed(DEMOS[name], seed, outputs / f"seed{seed}", extra)], outputs)
+
+
+def check(demo: Demo, extra: Sequence[str] = ()) -> None:
+    """Finds out before anything is trained whether both stages can run with the overrides `extra`.
+
+    Raises:
+        ConfigError: `extra` holds a mistake.
+        MissingDependency: no sandbox, or no tesseract, for a stage that runs tools.
+    """
+    for stage in demo.stages:
+        check_executor(check_overrides("train", [f"+experiment={stage}", *extra])["executor"])
+
+
+def check_executor(executor: Mapping[str, Any]) -> None:
+    """Raises MissingDependency where an executor that runs tools has no sandbox, or no tesseract to read pictures with."""
+    if executor["name"] != "t3":
+        return
+    sandbox = executor["sandbox"]
+    open_sandbox(**({"kind": sandbox} if isinstance(sandbox, str) else sandbox)).close()
+    if shutil.which("tesseract") is None:
+        raise MissingDependency("The tools of this demo read pictures with tesseract: apt-get install tesseract-ocr.")
+
+
+def run_seed(demo: Demo, seed: int, outputs: Path, extra: Sequence[str] = ()) -> Scores:
     """Both stages and three evaluations for one seed; what is finished already is not done again.
 
     Args:
+        demo: Which one.
         seed: Of order and sampling.
         outputs: Folder of this seed's runs.
         extra: Overrides for the trainings.
     """
     common = [f"seed={seed}", f"paths.outputs={outputs}"]
-    for stage in ("demo_stage1", "demo_stage2"):
+    for stage in demo.stages:
         if not (outputs / stage / "policy").is_dir():
             resume = ["ckpt_path=last"] if checkpoints(outputs / stage) else []
-            _call("train.py", [f"+experiment={stage}", *common, *extra, *resume])
-    policies = ("demo/tiny_planner", f"{outputs}/demo_stage1/policy", f"{outputs}/demo_stage2/policy")
-    return {column: _evaluate(path, column, common, outputs) for column, path in zip(COLUMNS, policies, strict=True)}
+            _call("train.py", [f"+experiment={stage}", *extra, *common, *resume])
+    policies = (demo.planner, *(f"{outputs}/{stage}/policy" for stage in demo.stages))
+    return {
+        column: _evaluate(demo, path, column, common, outputs) for column, path in zip(COLUMNS, policies, strict=True)
+    }
 
 
-def _evaluate(policy: str, column: str, common: Sequence[str], outputs: Path) -> dict[str, float]:
+def _evaluate(demo: Demo, policy: str, column: str, common: Sequence[str], outputs: Path) -> dict[str, float]:
     report = outputs / f"eval {column}.json".replace(" ", "_")
     if not report.is_file():
         path = policy if Path(policy).is_absolute() or Path(policy).exists() else str(ROOT / policy)
-        _call("eval.py", ["+experiment=demo_eval", f"model.path={path}", f"report={report}", *common])
+        _call("eval.py", [f"+experiment={demo.evaluation}", f"model.path={path}", f"report={report}", *common])
     figures = json.loads(report.read_text())
-    return {metric: figures[f"val/heldout/{metric}"] for metric in METRICS}
+    return {metric: figures[f"val/heldout/{metric}"] for metric in demo.metrics}
 
 
 def _call(script: str, overrides: Sequence[str]) -> None:
@@ -59,13 +148,13 @@ def _call(script: str, overrides: Sequence[str]) -> None:
         raise DemoFailed(f"{script} ended with code {code}; run the demo again to go on from its last checkpoint.")
 
 
-def show(scores: Sequence[Scores], outputs: Path) -> None:
+def show(demo: Demo, scores: Sequence[Scores], outputs: Path) -> None:
     """The table before → after stage 1 → after stage 2, and where to look next."""
     table = Table(title=f"Held-out steps, {len(scores)} seed{'s' * (len(scores) > 1)}", title_justify="left")
     table.add_column("metric")
     for column in COLUMNS:
         table.add_column(column, justify="right")
-    for metric in METRICS:
+    for metric in demo.metrics:
         table.add_row(metric, *(_cell([s[column][metric] for s in scores]) for column in COLUMNS))
     console = Console()
     console.print(table)

@@ -96,7 +96,8 @@ _SAMPLING = {"temperature": Number(), "top_p": Number(0, 1, above=True), "max_to
 # A dotted name stands for itself; a name below it is unknown unless it is listed too.
 SETTINGS: dict[str, Number | Choice | Text | Fields | Anything] = {
     "run_name": Text(),
-    "recipe": Choice(("grpo", "warmstart")),
+    "recipe": Choice(("grpo", "warmstart", "demo")),
+    "demo": Choice((None, "gui", "tool")),
     "seed": Number(0, 2**32 - 1, whole=True),
     "rounds": COUNT,
     "ckpt_path": Text(optional=True),

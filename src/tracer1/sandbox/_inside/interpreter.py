@@ -45,11 +45,16 @@ class Interpreter:
 
     def serve(self) -> None:
         """Answers requests until the other side is gone."""
-        self._printed = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), "utf-8", "backslashreplace", line_buffering=True)
-        sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = self._printed
+        self._open_output()
         warnings.filterwarnings("ignore", ".*FigureCanvasAgg is non-interactive")  # plt.show() has nobody to show it to
         while (request := self._channel.receive()) is not None:
             self._answer(request)
+
+    def _open_output(self) -> None:
+        """One stream for both: what is printed comes in order."""
+        file = io.FileIO(1, "w", closefd=False)
+        self._printed = io.TextIOWrapper(file, "utf-8", "backslashreplace", line_buffering=True)
+        sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = self._printed
 
     def _answer(self, request: Mapping[str, Any]) -> None:
         self._running += 1
@@ -97,6 +102,8 @@ class Interpreter:
 
     def _run(self, request: Mapping[str, Any]) -> dict[str, Any]:
         self._lower(request["limits"])
+        if self._printed.closed:
+            self._open_output()
         self._blocks += 1
         block = f"<block {self._blocks}>"
         code = request["code"]

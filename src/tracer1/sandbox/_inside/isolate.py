@@ -8,7 +8,9 @@ import os
 
 from tracer1.sandbox._inside import seccomp
 
-OUTSIDE = "/.outside"  # of the warm interpreter's root: what sessions must not see; the host's files lie in OUTSIDE/host
+OUTSIDE = (
+    "/.outside"  # of the warm interpreter's root: what sessions must not see; the host's files lie in OUTSIDE/host
+)
 WORK, TEMPORARY = "/sandbox/work", "/sandbox/tmp"  # the session's folder, and an empty one of its own
 
 _NEW_MOUNTS, _NEW_USER, _NEW_PID = 0x00020000, 0x10000000, 0x20000000
@@ -43,10 +45,12 @@ def enter(folder: str, temporary_mb: int, filter_: seccomp._Program) -> None:
     """
     os.setsid()  # a signal to "my group" must not reach the warm interpreter
     _check(_libc.unshare(_NEW_MOUNTS), "unshare(CLONE_NEWNS)")
-    source, work = (OUTSIDE + "/host" + folder).encode(), WORK.encode()
+    source, work = os.fsencode(OUTSIDE + "/host" + folder), WORK.encode()
     _check(_libc.mount(source, work, None, _BIND | _RECURSIVE, None), f"mount {folder}")
     kept = os.statvfs(WORK).f_flag & (os.ST_RDONLY | os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME | os.ST_RELATIME)
-    _check(_libc.mount(None, work, None, _BIND | _REMOUNT | _NO_SUID | _NO_DEVICES | _mount_flags(kept), None), "remount")
+    _check(
+        _libc.mount(None, work, None, _BIND | _REMOUNT | _NO_SUID | _NO_DEVICES | _mount_flags(kept), None), "remount"
+    )
     options = f"size={temporary_mb}m,nr_inodes=10000,mode=700".encode()
     _check(_libc.mount(b"tmpfs", TEMPORARY.encode(), b"tmpfs", _NO_SUID | _NO_DEVICES, options), "mount tmpfs")
     _check(_libc.umount2(OUTSIDE.encode(), _DETACH), "umount")

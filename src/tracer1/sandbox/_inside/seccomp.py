@@ -31,7 +31,10 @@ _REFUSED = {
     "syslog": (103, 116), "umount2": (166, 39), "unshare": (272, 97), "uselib": (134, -1), "userfaultfd": (323, 282),
     "vhangup": (153, 58),
 }  # fmt: skip
-_UNKNOWN = {"clone3": (435, 435), "openat2": (437, 437)}  # their flags lie in memory, unseen: ENOSYS makes libc use the older call
+_UNKNOWN = {
+    "clone3": (435, 435),
+    "openat2": (437, 437),
+}  # their flags lie in memory, unseen: ENOSYS makes libc use the older call
 
 _NAMESPACES = 0x7E020080  # CLONE_NEW{TIME,NS,CGROUP,UTS,IPC,USER,PID,NET}
 _SET_ID = 0o6000  # a program with these bits would run as the folder's owner for whoever finds it outside
@@ -98,5 +101,7 @@ def prepare() -> _Program:
 def install(filter_: _Program) -> None:
     """Puts the filter on this process and all that it will start; it cannot be taken off again. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, ctypes.byref(filter_), 0, 0):  # PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP
+    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(
+        22, 2, ctypes.byref(filter_), 0, 0
+    ):  # PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP
         raise OSError(ctypes.get_errno(), f"seccomp: {os.strerror(ctypes.get_errno())}")

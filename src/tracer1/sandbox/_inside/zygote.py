@@ -27,8 +27,9 @@ class Zygote:
     """Forks and reaps.
 
     Args:
-        control: A SOCK_SEQPACKET socket. {"open": id, "folder", "temporary_mb", "base_mb"} with two file descriptors (the session's
-            socket and where its output goes), {"kill": id} and {"ping": n} come in; {"ready"}, {"ended": id, "status"} and {"pong": n} go out.
+        control: A SOCK_SEQPACKET socket. There come in {"open": id, "folder", "temporary_mb", "base_mb"} with two file descriptors (the
+            session's socket and where its output goes), {"kill": id} and {"ping": n}; there go out {"ready"}, {"ended": id, "status"}
+            and {"pong": n}.
     """
 
     def __init__(self, control: socket.socket) -> None:

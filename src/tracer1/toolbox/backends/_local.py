@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tracer1.errors import ConfigError, ExecutorError, MissingDependency
@@ -52,6 +53,8 @@ class Local:
         import torch
         import transformers
 
+        if self.path.startswith(("/", ".")) and not Path(self.path).is_dir():
+            raise ConfigError(f"executor.backends.{self.role}: there is no folder {self.path}; check its `model`.")
         log.info("executor.backends.%s: loading %s", self.role, self.path)
         device = self.device
         if device == "auto":

@@ -1,19 +1,20 @@
 """Reads the text in an image with tesseract. It knows nothing of tools, documents or what the text means.
 
-Preprocessing decides whether tesseract reads a photo at all, and no preprocessing is best for all: an image is read three times.
-The reading with the most confident characters gives the lines; a word that another reading is surer of is taken from there, and
-so are sure words that it missed.
+Preprocessing decides whether tesseract reads a photo at all, and no preprocessing is best for all: a small image is read three
+times, a large one twice. The reading with the most confident characters gives the lines; a word that another reading is surer of
+is taken from there, and so are sure words that it missed.
 """
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tracer1.toolbox.inside import Unusable, answering
 from tracer1.toolbox.inside.images import open_image
 
-READ_PIXELS = 6_000_000  # what is read is not made larger than this
+READ_PIXELS = 8_000_000  # what is read is not made larger than this
+LITTLE = 1.3  # enlargement
 SURE, DOUBTFUL = 80, 20  # tesseract's confidence of a word, 0..100: added from another reading; left out
 WORTHLESS = 60  # the confidence at which a word speaks neither for nor against its reading
 
@@ -53,12 +54,12 @@ def _prepared(image: Any) -> Iterator[tuple[str, Any, float, int]]:
     """`(name, picture, scale, page segmentation mode)` of each reading."""
     from PIL import Image, ImageOps
 
-    fitting = min(1.0, (READ_PIXELS / (image.width * image.height)) ** 0.5)
     large = min(3.0, (READ_PIXELS / (image.width * image.height)) ** 0.5)
-    yield "plain", _scaled(image, fitting), fitting, 6
+    yield "plain", _scaled(image, min(1.0, large)), min(1.0, large), 6
     grey = _scaled(ImageOps.autocontrast(ImageOps.grayscale(image)), large, Image.Resampling.LANCZOS)
     yield "enlarged", grey, large, 3
-    yield "threshold", grey.point(lambda value: 255 if value >= 150 else 0), large, 6
+    if large > LITTLE:  # otherwise there are dots enough, and each reading takes seconds
+        yield "threshold", grey.point(lambda value: 255 if value >= 150 else 0), large, 6
 
 
 def _scaled(image: Any, scale: float, how: Any = None) -> Any:
@@ -99,11 +100,22 @@ def _improved(words: list[Word], others: list[Word]) -> list[Word]:
     for other in others:
         same = [index for index, word in enumerate(improved) if _overlap(word.box, other.box) > 0.6]
         if len(same) == 1 and other.confidence > improved[same[0]].confidence:
-            word = improved[same[0]]
-            improved[same[0]] = Word(other.text, other.confidence, word.box, word.line)
+            improved[same[0]] = replace(improved[same[0]], text=other.text, confidence=other.confidence)
         elif not same and _says_something(other) and not any(_covered(other.box, word.box) for word in improved):
-            improved.append(other)
+            improved.append(replace(other, line=_neighbour_line(other, words) or other.line))
     return improved
+
+
+def _neighbour_line(word: Word, others: list[Word]) -> tuple[int, ...] | None:
+    """The line that a word stands in: of the nearest word beside it, no further away than two of its heights."""
+    left, top, right, bottom = word.box
+    beside = []
+    for other in others:
+        x1, y1, x2, y2 = other.box
+        gap = max(x1 - right, left - x2)
+        if y1 < (top + bottom) / 2 < y2 and gap < 2 * (bottom - top):
+            beside.append((gap, other.line))
+    return min(beside)[1] if beside else None
 
 
 def _says_something(word: Word) -> bool:

@@ -85,7 +85,7 @@ def sign(dice: Dice) -> Task:
     """A part of a picture is cut out, and the number in it is read and doubled."""
     numbers = dice.rng.sample(range(12, 50), 2)
     width, height = dice.below(50, 70) * 2, dice.below(25, 40) * 2
-    low, chosen = dice.of((False, 0), (True, 1))
+    chosen = dice.of(0, 1)
     boxes = [(0, 0, width, height), (0, height, width, 2 * height)]
     asked = boxes[chosen]
     path = dice.name("sign", "png")
@@ -121,9 +121,7 @@ def turn(dice: Dice) -> Task:
     return Task(
         f"{dice.own(PEOPLE)} turns {path} by {degrees} degrees. How {word} is it then?",
         (
-            Call(
-                "rotate_image", "turn the picture", "the name of a picture", {"image_path": path, "degrees": degrees}
-            ),
+            Call("rotate_image", "turn the picture", "the name of a picture", {"image_path": path, "degrees": degrees}),
             Call(
                 "image_info",
                 "ask for its size",

@@ -54,10 +54,7 @@ def equation(dice: Dice) -> Task:
     factor, root, more = dice.below(2, 9), dice.below(2, 15), dice.below(2, 30)
     left = f"{factor}*x + {more}"
     right = factor * root + more
-    code = (
-        "from sympy import *\ndef solution():\n    x = symbols('x')\n"
-        f"    return solve(Eq({left}, {right}), x)"
-    )
+    code = f"from sympy import *\ndef solution():\n    x = symbols('x')\n    return solve(Eq({left}, {right}), x)"
     who = dice.own(PEOPLE)
     return Task(
         f"{who} asks: for which x is {left} = {right}?",

@@ -147,7 +147,7 @@ def _steps(made: Made, done: list[_Done], toolbox: Toolbox) -> tuple[Step, ...]:
     shared: Mapping[str, Any] = {
         "family": made.family,
         "seed": made.seed,
-        "licence": "MIT (made by tools/record_tool_tasks.py)",
+        "licence": "made for this repository by tools/record_tool_tasks.py",
         "tools": [signature(name, toolbox.tools[name]) for name in TOOLS if name != FINAL],
         "files": [name for name in names if PurePosixPath(name).suffix not in PICTURES],
         "images": [name for name in names if PurePosixPath(name).suffix in PICTURES],

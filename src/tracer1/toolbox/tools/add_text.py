@@ -9,7 +9,7 @@ from tracer1.toolbox.tools._inside import picture
 
 @TOOLS.register("add_text")
 @tool(
-    "Writes text on an image.",
+    'Writes text on an image at a position "(x, y)" in pixels, or such as "lt" (left-top), "mm" (middle), "rb" (right-bottom).',
     {
         "image_path": path("an image"),
         "text": text("what is written"),

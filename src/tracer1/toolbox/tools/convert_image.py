@@ -9,8 +9,8 @@ from tracer1.toolbox.tools._inside import picture
 
 @TOOLS.register("convert_image")
 @tool(
-    "Changes the colours of an image or mirrors it; the result is a PNG.",
-    {"image_path": path("an image"), "to": text("rgb, grayscale, black_white, inverted, mirrored or flipped")},
+    "Makes an image rgb, grayscale, black_white, inverted, mirrored (left to right) or flipped (upside down).",
+    {"image_path": path("an image"), "to": text("one of these words")},
     returns="the path of the new image",
 )
 def convert_image(desk: Desk, image_path: Path, to: str) -> str:

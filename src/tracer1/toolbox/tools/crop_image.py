@@ -9,8 +9,8 @@ from tracer1.toolbox.tools._inside import picture
 
 @TOOLS.register("crop_image")
 @tool(
-    "Cuts a part out of an image.",
-    {"image_path": path("an image"), "box": box("the part, [x1, y1, x2, y2] in pixels")},
+    "Cuts the box [x1, y1, x2, y2], in pixels, out of an image.",
+    {"image_path": path("an image"), "box": box("[x1, y1, x2, y2] in pixels")},
     returns="the path of the new image",
 )
 def crop_image(desk: Desk, image_path: Path, box: list[float]) -> str:

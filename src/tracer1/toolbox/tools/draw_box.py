@@ -9,7 +9,7 @@ from tracer1.toolbox.tools._inside import picture
 
 @TOOLS.register("draw_box")
 @tool(
-    "Draws a red box on an image.",
+    "Draws a red box [x1, y1, x2, y2], in pixels, on an image.",
     {
         "image_path": path("an image"),
         "box": box("[x1, y1, x2, y2] in pixels"),

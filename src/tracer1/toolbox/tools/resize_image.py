@@ -9,7 +9,7 @@ from tracer1.toolbox.tools._inside import picture
 
 @TOOLS.register("resize_image")
 @tool(
-    "Makes an image larger or smaller; with only one side given, the other follows.",
+    "Makes an image larger or smaller, in pixels; with only one side given, the other follows.",
     {
         "image_path": path("an image"),
         "width": integer("pixels", optional=True),

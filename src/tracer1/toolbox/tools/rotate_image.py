@@ -9,7 +9,7 @@ from tracer1.toolbox.tools._inside import picture
 
 @TOOLS.register("rotate_image")
 @tool(
-    "Turns an image; it grows so that no corner is lost.",
+    "Turns an image counterclockwise by degrees; it grows so that no corner is lost.",
     {"image_path": path("an image"), "degrees": number("counterclockwise; -90 turns it to the right")},
     returns="the path of the new image",
 )

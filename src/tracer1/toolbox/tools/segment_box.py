@@ -10,7 +10,7 @@ from tracer1.toolbox.tools._inside import inside
 
 @TOOLS.register("segment_box")
 @tool(
-    "Separates the thing in a box from its background.",
+    "Separates the thing in a box [x1, y1, x2, y2], in pixels, from its background.",
     {"image_path": path("an image"), "box": box("a box around the thing, [x1, y1, x2, y2] in pixels")},
     returns='{"mask_path": a black and white image, "box": the thing\'s own box, "share": of the given box that it fills}',
 )

@@ -7,7 +7,7 @@ from tracer1.toolbox.tools._inside import inside
 
 @TOOLS.register("solver")
 @tool(
-    "Solves equations: runs Python that defines solution(), usually with sympy.",
+    "Solves equations: runs Python that defines solution(), usually with sympy, which returns its answer as text.",
     {
         "command": text(
             "Python code that defines a function solution() without arguments, which returns its answer as text"

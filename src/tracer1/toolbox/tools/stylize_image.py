@@ -9,8 +9,8 @@ from tracer1.toolbox.tools._inside import picture
 
 @TOOLS.register("stylize_image")
 @tool(
-    "Makes an image look drawn.",
-    {"image_path": path("an image"), "style": text("sketch, color_sketch, painting or cartoon")},
+    "Makes an image look like a sketch, color_sketch, painting or cartoon.",
+    {"image_path": path("an image"), "style": text("one of these words")},
     returns="the path of the new image",
 )
 def stylize_image(desk: Desk, image_path: Path, style: str) -> str:

@@ -38,9 +38,9 @@ def _applied(config: dict[str, Any]) -> Iterator[str]:
     for group, name, value in _STEPS:
         if config[group].get(name) == value or (name == "lora" and config[group][name] is not None):
             continue
-        if group == "algorithm" and config["recipe"] != "grpo":
+        if group == "algorithm" and config["recipe"] == "warmstart":
             group, name, value = "warmstart", "batch_size", 1
-        if name == "reference_offload" and not (config["recipe"] == "grpo" and config["algorithm"]["kl_coef"]):
+        if name == "reference_offload" and (config["recipe"] == "warmstart" or not config["algorithm"]["kl_coef"]):
             continue
         if name == "lora":
             config["model"]["reference_offload"] = False

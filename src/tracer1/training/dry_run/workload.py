@@ -122,7 +122,7 @@ def read_workload(config: Mapping[str, Any]) -> Workload:
     Raises:
         ConfigError: a model whose sizes are not known, or sizes that do not divide each other.
     """
-    model, grpo = config["model"], config["recipe"] == "grpo"
+    model, grpo = config["model"], config["recipe"] != "warmstart"  # of a demo: its second stage
     shape, options, ranks = read_shape(model["path"]), ModelOptions.of(model), ranks_of(config["trainer"])
     sampling = config["algorithm" if grpo else "evaluation"]["sampling"]
     units = _grpo_units(config, ranks) if grpo else _warmstart_units(config, ranks)

@@ -34,8 +34,14 @@ class HttpPages:
         self.identity = "http"
         self.timeout_s, self.largest = timeout_s, int(largest_mb * (1 << 20))
         self._allowed = frozenset(allowed)
-        # no proxy of the environment: it would look names up again, after they were checked
-        self._client = httpx.Client(trust_env=False, follow_redirects=False, headers={"User-Agent": _AGENT})
+        self._client = httpx.Client(
+            trust_env=False,  # no proxy of the environment: it would look names up again, after they were checked
+            follow_redirects=False,
+            headers={"User-Agent": _AGENT},
+            limits=httpx.Limits(
+                max_keepalive_connections=0
+            ),  # else another name at the same address would get this one's
+        )
 
     def read(self, url: str) -> str:
         """See `backends.Pages`; raises ToolError for a URL that may not be read or does not give a text."""

@@ -6,6 +6,8 @@ from typing import Any
 from tracer1.errors import ExecutorError
 from tracer1.toolbox.backends import Hit
 
+_LONGEST = 2000  # characters of each part of a hit
+
 
 def hits(engine: str, listed: Any, names: tuple[str, str, str], count: int) -> list[Hit]:
     """At most `count` hits.
@@ -24,7 +26,7 @@ def hits(engine: str, listed: Any, names: tuple[str, str, str], count: int) -> l
     found = []
     for item in listed or []:
         if isinstance(item, Mapping) and item.get(names[1]):
-            title, url, snippet = (" ".join(str(item.get(name) or "").split()) for name in names)
+            title, url, snippet = (" ".join(str(item.get(name) or "").split())[:_LONGEST] for name in names)
             found.append(Hit(title, url, snippet))
     return found[:count]
 
