@@ -35,7 +35,7 @@ test: .venv/installed-dev ## the tests
 	@touch $@
 
 test-vllm: .venv-vllm/installed ## the tests that run a real vLLM (its CPU build, 0.2 GB of packages), in .venv-vllm
-	.venv-vllm/bin/python -m pytest -m vllm tests/engines
+	.venv-vllm/bin/python -m pytest -m vllm tests/engines tests/executors
 
 lint: .venv/installed-dev ## ruff, as CI runs it
 	.venv/bin/ruff check .

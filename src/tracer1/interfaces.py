@@ -21,7 +21,7 @@ class Executor(Protocol):
     """Runs the first action of each plan with a frozen tool agent (UI-TARS, Qwen3-VL, the T3 toolbox)."""
 
     def execute(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
-        """One outcome per rollout, in order. A bad action gives `Outcome(error=...)`; a dead server raises ExecutorError."""
+        """One outcome per rollout, in order. A bad action gives `Outcome(error=...)`; a dead server, `Outcome(fault=...)`."""
 
 
 @dataclass(frozen=True, slots=True)

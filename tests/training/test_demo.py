@@ -21,7 +21,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
     def call(script: str, overrides: Sequence[str]) -> None:
         made.append((script, *overrides))
-        given = dict(text.split("=", 1) for text in overrides)
+        given = dict(text.split("=", 1) for text in overrides if "=" in text)
         if script == "eval.py":
             figures = {f"val/heldout/{metric}": 0.5 for demo in DEMOS.values() for metric in demo.metrics}
             Path(given["report"]).write_text(json.dumps(figures))
@@ -96,7 +96,7 @@ def test_the_command_of_the_tool_demo_runs_both_stages(program: Callable, calls:
     given = ["+experiment=demo_tool", "executor=none", "seed=2", f"paths.outputs={tmp_path}"]
     assert program("train", given).code == 0
     assert [call[0] for call in calls] == ["train.py", "train.py", "eval.py", "eval.py", "eval.py"]
-    assert calls[1][1:3] == ("+experiment=demo_tool_stage2", "executor=none")
+    assert ["executor=none" in call for call in calls] == [False, True, True, True, True]  # stage 1 executes nothing
     assert calls[1][-1] == f"paths.outputs={tmp_path}/demo_tool/seed2"
 
 

@@ -101,7 +101,7 @@ def test_the_stages_differ_in_reward_and_executor_alone():
     assert one["reward"]["terms"] == STAGE_1
     assert two["reward"]["terms"] == STAGE_2
     assert one["executor"]["name"] is None
-    assert two["executor"]["name"] == "direct"
+    assert two["executor"]["name"] == "ui_tars"  # the paper's frozen tool agent
     assert {name for name in one if one[name] != two[name]} == {
         "reward",
         "executor",
@@ -111,6 +111,11 @@ def test_the_stages_differ_in_reward_and_executor_alone():
         "logger",
     }
     assert {name for name in one["model"] if one["model"][name] != two["model"][name]} == {"path", "reference"}
+
+
+@pytest.mark.parametrize("executor", sorted(path.stem for path in (CONF / "executor").glob("*.yaml")))
+def test_stage_2_composes_with_each_executor(executor: str):
+    check_overrides("train", ["+experiment=stage2_gui", f"executor={executor}"])
 
 
 @pytest.mark.parametrize(("demo", "executor"), [("demo", "direct"), ("demo_tool", "t3")])

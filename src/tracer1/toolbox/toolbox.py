@@ -172,7 +172,7 @@ class Toolbox:
             desk.session.fault = error  # the code may catch what it sees of it: the whole run is void nevertheless
             raise
         if not result.ok:
-            raise ToolRefused(f"{name}: {result.error}")
+            raise ToolRefused(result.error if result.error.startswith(f"{name}: ") else f"{name}: {result.error}")
         return result.value
 
     def _means_interpreter(self, name: str) -> bool:

@@ -35,6 +35,7 @@ class Demo:
         planner: Folder of the planner that it starts from, in the checkout.
         metrics: Of the evaluation, as the table shows them.
         outputs: Folder of its runs unless another one is chosen.
+        executing: Those of its experiments that have an executor.
     """
 
     stages: tuple[str, str]
@@ -42,6 +43,13 @@ class Demo:
     planner: str
     metrics: tuple[str, ...]
     outputs: str
+    executing: tuple[str, ...]
+
+    def said(self, experiment: str, extra: Sequence[str]) -> list[str]:
+        """Those of the overrides `extra` that an experiment takes: what executes has an executor, and stages are trained."""
+        about = [text.lstrip("+~").partition("=")[0].partition(".")[0] == "executor" for text in extra]
+        takes = {True: experiment in self.executing, False: experiment in self.stages}
+        return [text for text, executor in zip(extra, about, strict=True) if takes[executor]]
 
 
 DEMOS: Mapping[str, Demo] = {
@@ -51,6 +59,7 @@ DEMOS: Mapping[str, Demo] = {
         "demo/tiny_planner",
         ("trajectory_reward", "click_accuracy", "step_success", "type_match", "format"),
         "outputs/demo",
+        ("demo_stage2",),
     ),
     "tool": Demo(
         ("demo_tool_stage1", "demo_tool_stage2"),
@@ -58,6 +67,7 @@ DEMOS: Mapping[str, Demo] = {
         "demo/tiny_tool_planner",
         ("reward_answer_match", "trajectory_reward", "step_success", "type_match", "format"),
         "outputs/demo_tool",
+        ("demo_tool_stage2", "demo_tool_eval"),
     ),
 }
 
@@ -98,7 +108,7 @@ def check(demo: Demo, extra: Sequence[str] = ()) -> None:
         MissingDependency: no sandbox, or no tesseract, for a stage that runs tools.
     """
     for stage in demo.stages:
-        check_executor(check_overrides("train", [f"+experiment={stage}", *extra])["executor"])
+        check_executor(check_overrides("train", [f"+experiment={stage}", *demo.said(stage, extra)])["executor"])
 
 
 def check_executor(executor: Mapping[str, Any]) -> None:
@@ -124,20 +134,22 @@ def run_seed(demo: Demo, seed: int, outputs: Path, extra: Sequence[str] = ()) ->
     for stage in demo.stages:
         if not (outputs / stage / "policy").is_dir():
             resume = ["ckpt_path=last"] if checkpoints(outputs / stage) else []
-            _call("train.py", [f"+experiment={stage}", *extra, *common, *resume])
+            _call("train.py", [f"+experiment={stage}", *demo.said(stage, extra), *common, *resume])
     policies = (demo.planner, *(f"{outputs}/{stage}/policy" for stage in demo.stages))
-    return {
-        column: _evaluate(demo, path, column, common, outputs) for column, path in zip(COLUMNS, policies, strict=True)
-    }
-
-
-def _evaluate(demo: Demo, policy: str, column: str, common: Sequence[str], outputs: Path) -> dict[str, float]:
-    report = outputs / f"eval {column}.json".replace(" ", "_")
-    if not report.is_file():
+    asked = [f"+experiment={demo.evaluation}", *demo.said(demo.evaluation, extra), *common]
+    scores = {}
+    for column, policy in zip(COLUMNS, policies, strict=True):
         path = policy if Path(policy).is_absolute() or Path(policy).exists() else str(ROOT / policy)
-        _call("eval.py", [f"+experiment={demo.evaluation}", f"model.path={path}", f"report={report}", *common])
-    figures = json.loads(report.read_text())
-    return {metric: figures[f"val/heldout/{metric}"] for metric in demo.metrics}
+        figures = _evaluated([*asked, f"model.path={path}"], outputs / f"eval {column}.json".replace(" ", "_"))
+        scores[column] = {metric: figures[f"val/heldout/{metric}"] for metric in demo.metrics}
+    return scores
+
+
+def _evaluated(overrides: Sequence[str], report: Path) -> dict[str, float]:
+    """The figures of an evaluation, which is not made again where its report is there."""
+    if not report.is_file():
+        _call("eval.py", [*overrides, f"report={report}"])
+    return json.loads(report.read_text())
 
 
 def _call(script: str, overrides: Sequence[str]) -> None:

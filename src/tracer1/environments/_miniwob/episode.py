@@ -5,9 +5,11 @@ Places are converted between pixels of the 160x210 screenshot and tracer1's 0..1
 
 import asyncio
 import base64
+from pathlib import Path
 from typing import Any
 
 from tracer1.actions import missing_arguments
+from tracer1.environments._miniwob.browser import playwright_api
 from tracer1.environments._miniwob.picture import shrink_png
 from tracer1.errors import ConfigError, Tracer1Error
 from tracer1.registry import nearest
@@ -17,6 +19,8 @@ WIDTH, HEIGHT = 160, 210  # pixels of the screenshot
 WHEEL = 60  # pixels that one `scroll` moves the content by
 AWAY = (450, 300)  # where the pointer waits: outside of the screenshot, hovering over nothing
 MIDDLE = (500.0, 600.0)  # 0..1000: where the wheel turns when a scroll names no place
+ACT_LIMIT, KEY_LIMIT = 20.0, 0.1  # seconds for an action, and for each character that it types
+LOADS = 3  # pages that one action may lead through
 DRAG_MOVES = 8  # pointer moves between press and release; widgets ignore a single jump
 WHEELS = {"down": (0, WHEEL), "up": (0, -WHEEL), "right": (WHEEL, 0), "left": (-WHEEL, 0)}
 KEYS = {
@@ -42,6 +46,11 @@ def to_pixel(point: Point) -> tuple[int, int]:
     return min(int(point[0] * WIDTH / 1000 + 0.5), WIDTH - 1), min(int(point[1] * HEIGHT / 1000 + 0.5), HEIGHT - 1)
 
 
+def act_limit(action: Action) -> float:
+    """Seconds after which a page that performs an action hangs; a long text takes its time."""
+    return ACT_LIMIT + KEY_LIMIT * len(action.content or "")
+
+
 class ImpossibleAction(Tracer1Error):
     """An action that this environment cannot do; nothing has been done."""
 
@@ -55,10 +64,9 @@ class Episode:
         reward: The page's raw reward, in -1..1, without its discount for slowness.
     """
 
-    def __init__(self, page: Any, pages_at: Any) -> None:
-        self.page, self._pages_at = page, pages_at
+    def __init__(self, page: Any, cdp: Any, pages_at: Path) -> None:
+        self.page, self._cdp, self._pages_at = page, cdp, pages_at
         self.goal, self.done, self.reward = "", False, 0.0
-        self._cdp: Any = None
 
     async def begin(self, task: str, seed: int) -> str:
         """Loads the task's page anew (a used page keeps traces of what was done) and starts episode `seed`."""
@@ -66,7 +74,6 @@ class Episode:
         if not file.is_file():
             known = sorted(path.stem for path in self._pages_at.glob("*.html"))
             raise ConfigError(f"No MiniWoB++ task {task!r} in {self._pages_at}.{nearest(task, known)}")
-        self._cdp = await self.page.context.new_cdp_session(self.page)
         await self.page.mouse.move(*AWAY)
         await self.page.goto(file.as_uri())
         self.goal = " ".join((await self.page.evaluate("seed => __probe.begin(seed)", seed)).split())
@@ -75,9 +82,25 @@ class Episode:
         return self.goal
 
     async def settle(self) -> None:
-        """Waits for animations to end and the next frames to be drawn, then reads the reward."""
-        state = await self.page.evaluate("__probe.settled()")
-        self.done, self.reward = self.done or bool(state["done"]), float(state["reward"])
+        """Waits for animations to end and the next frames to be drawn, then reads the reward.
+
+        Who follows a link or sends a form off, away from the task's page, has ended the episode with the reward that it had.
+        """
+        state = await self._settled()
+        if state["left"]:
+            self.done = True
+        else:
+            self.done, self.reward = self.done or bool(state["done"]), float(state["reward"])
+
+    async def _settled(self) -> dict[str, Any]:
+        for _ in range(LOADS):
+            try:
+                return await self.page.evaluate("__probe.settled()")
+            except playwright_api().Error:  # the page is on its way to another, unless it is gone
+                if self.page.is_closed():
+                    raise
+                await self.page.wait_for_load_state()
+        return await self.page.evaluate("__probe.settled()")
 
     async def look(self) -> bytes:
         """The screenshot as a small PNG, 160x210."""
@@ -107,7 +130,7 @@ class Episode:
     async def _point(self, action: Action) -> tuple[int, int]:
         """Moves the pointer first and waits: what an element loads or moves when pointed at would swallow the press."""
         await self.page.mouse.move(*to_pixel(action.point))
-        await self.page.evaluate("__probe.settled()")
+        await self._settled()
         return to_pixel(action.point)
 
     async def _click(self, action: Action) -> None:
@@ -135,19 +158,23 @@ class Episode:
     async def _type(self, action: Action) -> None:
         if action.point is not None:
             await self._click(action)
-        await self.page.keyboard.type(action.content)
+        await self._keys(action.content)
+
+    async def _keys(self, text: str) -> None:
+        """Half a surrogate pair is no character: the browser would refuse the whole text for it."""
+        await self.page.keyboard.type(text.encode(errors="replace").decode())
 
     async def _select(self, action: Action) -> None:
         """A list opens in a window of the system that no screenshot shows, so it is chosen by its first letters."""
         await self._click(action)
         if action.content:
-            await self.page.keyboard.type(action.content)
+            await self._keys(action.content)
             await self.page.keyboard.press("Enter")
 
     async def _hotkey(self, action: Action) -> None:
         keys = [KEYS.get(key, key) for key in action.key.split()]
-        if not keys or any(len(key) > 1 and key not in KEYS.values() for key in keys):
-            raise ImpossibleAction(f"No such key: {action.key!r}. Known: single characters, {', '.join(KEYS)}.")
+        if not keys or any(key not in KEYS.values() and not (len(key) == 1 and "!" <= key <= "~") for key in keys):
+            raise ImpossibleAction(f"No such key: {action.key!r}. Known: ASCII characters, {', '.join(KEYS)}.")
         await self.page.keyboard.press("+".join(keys))
 
     async def _wait(self, action: Action) -> None:

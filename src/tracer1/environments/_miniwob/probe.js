@@ -111,10 +111,13 @@ window.__probe = (() => {
     const start = performance.now();
     await frame();
     while (moving() && performance.now() - start < limit) await frame();
-    return {done: WOB_DONE_GLOBAL, reward: WOB_RAW_REWARD_GLOBAL};
+    return begun ? {left: false, done: WOB_DONE_GLOBAL, reward: WOB_RAW_REWARD_GLOBAL} : {left: true};
   }
 
+  let begun = false;  // in this document: another one, even of the same address, is not the episode's
+
   function begin(seed) {
+    begun = true;
     const style = document.createElement('style');
     style.textContent = '* { caret-color: transparent !important }';  // a blinking caret would make screenshots differ
     document.head.append(style);

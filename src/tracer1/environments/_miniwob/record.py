@@ -4,11 +4,13 @@ import asyncio
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from tracer1.environments._miniwob.browser import Browser, Seat, open_browser, playwright_api
+from tracer1.environments._miniwob.browser import Seat, open_browser
 from tracer1.environments._miniwob.episode import HEIGHT, WIDTH, Episode
 from tracer1.environments._miniwob.hand import Hand, Move, Unsolved
 from tracer1.environments._miniwob.rules import Rule
+from tracer1.errors import EnvironmentFault
 from tracer1.schema import DONE, NOT_DONE, PlanStep, Step
 
 log = logging.getLogger(__name__)
@@ -67,10 +69,9 @@ def to_steps(rule: Rule, seed: int, goal: str, moves: list[Move], browser: str) 
     )
 
 
-async def solve(seat: Seat, rule: Rule, seed: int) -> Recorded:
-    """One episode by the expert on a fresh page."""
-    page = await seat.page()
-    episode = Episode(page, seat.browser.pages_at)
+async def solve(page: Any, seat: Seat, rule: Rule, seed: int) -> Recorded:
+    """One episode by the expert on the seat's page."""
+    episode = Episode(page, seat.cdp, seat.browser.pages_at)
     hand = Hand(episode)
     goal = await episode.begin(rule.task, seed)
     reason = ""
@@ -89,18 +90,14 @@ async def _attempts(seat: Seat, rule: Rule, seed: int) -> Recorded:
     reason = ""
     for attempt in range(ATTEMPTS):
         try:
-            if rule.alone:
-                async with seat.browser.alone:
-                    return await asyncio.wait_for(solve(seat, rule, seed), TIME_LIMIT)
-            return await asyncio.wait_for(solve(seat, rule, seed), TIME_LIMIT)
-        except (playwright_api().Error, TimeoutError) as error:
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no answer'}"
+            return await seat.watch(solve(await seat.page(), seat, rule, seed), TIME_LIMIT)
+        except EnvironmentFault as fault:
+            reason = str(fault)
             log.warning("%s seed %d, attempt %d: %s", rule.task, seed, attempt + 1, reason)
-            await seat.close()
     return Recorded(rule.task, seed, reason=reason)
 
 
-async def _batch(browser: Browser, seats: list[Seat], jobs: list[tuple[Rule, int]]) -> list[Recorded]:
+async def _batch(seats: list[Seat], jobs: list[tuple[Rule, int]]) -> list[Recorded]:
     """All jobs of a batch, each seat taking the next one as soon as it is free; results in the order of the jobs."""
     results: list[Recorded | None] = [None] * len(jobs)
     queue = iter(enumerate(jobs))
@@ -131,6 +128,6 @@ def record(jobs: Iterable[tuple[Rule, int]], workers: int = 4, batch: int = 32) 
         seats = [Seat(browser) for _ in range(max(1, workers))]
         try:
             for start in range(0, len(todo), batch):
-                yield from runner.run(_batch(browser, seats, todo[start : start + batch]))
+                yield from runner.run(_batch(seats, todo[start : start + batch]))
         finally:
             runner.run(context.__aexit__(None, None, None))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from tracer1.syntax import syntax_tree
 from tracer1.toolbox import TOOLS
 from tracer1.toolbox.spec import Desk, ToolError, text, tool
 
@@ -54,12 +55,12 @@ def calculated(expression: str) -> str:
         )
     plain = _without_thousands(expression.strip().strip("`").strip().translate(SIGNS))
     try:
-        value = _value(ast.parse(plain, mode="eval").body)
-        return _text(value)
-    except SyntaxError as problem:
-        raise ToolError(
-            "bad_arguments", f"{expression!r:.80} is not one arithmetic expression: {problem.msg}."
-        ) from problem
+        tree = syntax_tree(plain, "eval")
+    except ValueError as problem:
+        kind = "refused" if "nest" in str(problem) or "recursion" in str(problem) else "bad_arguments"
+        raise ToolError(kind, f"{expression!r:.80} is not one arithmetic expression: {problem}.") from problem
+    try:
+        return _text(_value(tree.body))
     except (RecursionError, MemoryError) as problem:
         raise ToolError("refused", "The expression is nested too deeply.") from problem
     except (ArithmeticError, ValueError, TypeError) as problem:

@@ -4,7 +4,6 @@ Qwen3-VL writes places from 0 to 1000 of the picture, whatever its size; Qwen2.5
 after it was resized to whole patches. So that these are the picture's own, it is sent at a size that the model leaves alone.
 """
 
-import ast
 import io
 import json
 import math
@@ -14,6 +13,7 @@ from typing import Any
 
 from tracer1.errors import ConfigError
 from tracer1.registry import nearest
+from tracer1.syntax import literal
 from tracer1.toolbox.backends import BACKENDS, PixelBox
 from tracer1.toolbox.backends._chat import ChatBackend
 from tracer1.toolbox.backends._pictures import open_checked
@@ -84,10 +84,10 @@ class Grounding(ChatBackend):
 def boxes_in(text: str) -> list[list[float]]:
     """The boxes in a reply: of the JSON in it, or else whatever looks like four numbers in brackets; in the order of the text."""
     start, end = text.find("["), text.rfind("]")
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, literal):
         try:
             found = list(_boxes(read(text[start : end + 1])))
-        except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        except (ValueError, RecursionError, TypeError):
             continue
         return found
     return [[float(number) for number in match] for match in _FOUR.findall(text)]
