@@ -2,7 +2,7 @@
 """Makes a tiny planner with random weights: Qwen3-VL's classes, a small configuration, a tokenizer trained on plans.
 
 python tools/make_tiny_planner.py --out outputs/tiny_random
-python src/tracer1/train.py +experiment=warmstart            # teaches it
+python src/tracer1/train.py +experiment=warmstart            # teaches it; +experiment=warmstart_tool the one for tools
 python tools/make_tiny_planner.py --from outputs/warmstart/policy --out demo/tiny_planner   # halves it for shipping
 """
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from tracer1.training.demo import demonstrate
 from tracer1.training.dry_run import rehearse
 from tracer1.training.entry import launch, load_plugins, quiet_libraries
 
@@ -19,9 +20,6 @@ GROUPS = ("data", "model", "reward", "algorithm", "rollout", "evaluation")
 
 def main(cfg: DictConfig) -> None:
     """Reads the config, builds the parts, runs the recipe, prints the summary."""
-    if cfg.recipe == "demo":
-        demonstrate(cfg)
-        return
     import lightning as L  # only now: a mistake in the config is answered before torch is loaded
     from hydra.utils import instantiate
     from lightning.pytorch.utilities import rank_zero_only
@@ -57,15 +55,5 @@ def main(cfg: DictConfig) -> None:
     rank_zero_only(report)(run.output_dir, time.monotonic() - began, plain["logger"]["tracking_uri"])
 
 
-def demonstrate(cfg: DictConfig) -> None:
-    """Both stages of a demo, one after the other; what was overridden holds for both of them."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from tracer1.training.demo import run_here
-
-    said = list(HydraConfig.get().overrides.task)
-    run_here(cfg.demo, cfg.seed, Path(cfg.paths.output_dir), said, OmegaConf.to_container(cfg.executor, resolve=True))
-
-
 if __name__ == "__main__":
-    launch(main, "train", rehearse)
+    launch(main, "train", rehearse, demonstrate)

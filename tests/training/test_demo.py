@@ -9,7 +9,8 @@ import pytest
 
 from tracer1.errors import ConfigError, MissingDependency
 from tracer1.training import demo as demos
-from tracer1.training.demo import DEMOS, check, run_here, run_seed
+from tracer1.training.demo import DEMOS, check, demonstrate, run_seed
+from tracer1.training.entry import launch
 
 TOOL = DEMOS["tool"]
 
@@ -51,53 +52,64 @@ def test_both_stages_and_an_evaluation_of_each_policy(name: str, calls: list, tm
     assert len(calls) == 5  # nothing is done again
 
 
-NO_TOOLS, TOOLS = {"name": None}, {"name": "t3", "sandbox": "auto"}
+def train(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """What `train.py` with these arguments ends with, where a run of its own would be a failure."""
+    monkeypatch.setattr("sys.argv", ["train.py", "+experiment=demo_tool", *arguments])
+    try:
+        launch(lambda config: pytest.fail("a run of its own began"), "train", None, demonstrate)
+    except SystemExit as stop:
+        return stop.code
+    return 0
 
 
 def test_a_demo_as_one_training_keeps_what_is_its_own_from_the_stages(
-    calls: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    calls: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    own = ["+experiment=demo_tool", "seed=3", "run_name=x", f"paths.outputs={tmp_path}", "recipe=demo", "demo=tool"]
-    run_here("tool", 3, tmp_path, [*own, "rounds=1", "~optimizer.lr", "+model.x=1"], NO_TOOLS)
-    passed = ["rounds=1", "~optimizer.lr", "+model.x=1"]
-    assert list(calls[0][1:]) == ["+experiment=demo_tool_stage1", *passed, "seed=3", f"paths.outputs={tmp_path}/seed3"]
+    own = ["seed=3", "run_name=x", f"paths.outputs={tmp_path}", "recipe=demo", "demo=tool"]
+    passed = ["rounds=1", "~optimizer.betas", "+reward.terms.format.require_x=1"]
+    assert train(monkeypatch, *own, *passed, "executor=none") == 0
+    assert [call[0] for call in calls] == ["train.py", "train.py", "eval.py", "eval.py", "eval.py"]
+    assert list(calls[0][1:]) == [
+        "+experiment=demo_tool_stage1",
+        *passed,
+        "seed=3",
+        f"paths.outputs={tmp_path}/x/seed3",
+    ]
+    assert ["executor=none" in call for call in calls] == [False, True, True, True, True]  # stage 1 executes nothing
     shown = capsys.readouterr().out
     assert "reward_answer_match" in shown
     assert "Held-out steps, 1 seed" in shown
 
 
 def test_a_mistake_and_a_missing_sandbox_are_found_before_anything_is_trained(
-    calls: list, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    calls: list, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     with pytest.raises(ConfigError, match=r"no setting 'optimizr.lr'. Did you mean 'optimizer.lr'\?"):
         check(TOOL, ["optimizr.lr=1"])
-    with pytest.raises(ConfigError, match="set demo=gui or demo=tool"):
-        run_here(None, 1, tmp_path, [], NO_TOOLS)
     monkeypatch.setenv("PATH", str(tmp_path))  # neither bwrap nor tesseract
-    for attempt in (lambda: check(TOOL), lambda: run_here("tool", 1, tmp_path, [], TOOLS)):
-        with pytest.raises(MissingDependency, match="apt-get install bubblewrap"):
-            attempt()
     check(DEMOS["gui"])  # needs neither
     with pytest.raises(MissingDependency, match="apt-get install tesseract-ocr"):
         check(TOOL, ["executor.sandbox=unsafe"])
+    for arguments, said in (
+        ((), "apt-get install bubblewrap"),
+        (("demo=null",), "set demo=gui or demo=tool"),
+        (("demo=tol",), "demo='tol' cannot work"),
+    ):
+        capsys.readouterr()
+        assert train(monkeypatch, f"paths.outputs={tmp_path}", *arguments) == 2
+        lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith(("INFO", "WARNING"))]
+        assert len(lines) == 1
+        assert said in lines[0]
     assert calls == []
 
 
-def test_the_command_of_the_tool_demo_says_what_is_missing_in_one_line(
-    program: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert (
-        "apt-get install bubblewrap" in program("train", ["+experiment=demo_tool", f"paths.outputs={tmp_path}"]).error
-    )
+def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    def stop(script: str, overrides: Sequence[str]) -> None:
+        raise KeyboardInterrupt
 
-
-def test_the_command_of_the_tool_demo_runs_both_stages(program: Callable, calls: list, tmp_path: Path):
-    given = ["+experiment=demo_tool", "executor=none", "seed=2", f"paths.outputs={tmp_path}"]
-    assert program("train", given).code == 0
-    assert [call[0] for call in calls] == ["train.py", "train.py", "eval.py", "eval.py", "eval.py"]
-    assert ["executor=none" in call for call in calls] == [False, True, True, True, True]  # stage 1 executes nothing
-    assert calls[1][-1] == f"paths.outputs={tmp_path}/demo_tool/seed2"
+    monkeypatch.setattr(demos, "_call", stop)
+    assert train(monkeypatch, "executor=none", f"paths.outputs={tmp_path}") == 130
+    assert "Run the same command again" in capsys.readouterr().err
 
 
 @pytest.mark.slow

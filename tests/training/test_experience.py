@@ -9,6 +9,7 @@ import pytest
 import torch
 from toy_loop import SIZE, FakeEngine
 
+from tracer1.engines.rollout_file import rollout_seed
 from tracer1.engines.transformers import TransformersEngine
 from tracer1.errors import ConfigError, RewardError
 from tracer1.executors.direct import DirectExecutor
@@ -17,7 +18,6 @@ from tracer1.models.shared_prefix import response_logprobs
 from tracer1.schema import Outcome, Rollout
 from tracer1.tracking.metric_names import check_names
 from tracer1.training.experience import ExperienceStream
-from tracer1.training.groups import rollout_seed
 from tracer1.training.round_size import RoundSize
 
 # --- the units of a round ------------------------------------------------------------------------------------------------

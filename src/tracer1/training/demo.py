@@ -16,7 +16,6 @@ from rich.table import Table
 
 from tracer1.errors import ConfigError, MissingDependency, Tracer1Error
 from tracer1.sandbox import open_sandbox
-from tracer1.training.checkpoints import checkpoints
 from tracer1.training.overrides import check_overrides
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -76,28 +75,31 @@ class DemoFailed(Tracer1Error):
     """One of the demo's commands failed."""
 
 
-_NOT_THE_STAGES = ("experiment", "recipe", "demo", "seed", "run_name", "paths.outputs", "paths.output_dir", "ckpt_path")
+_ITS_OWN = ("experiment", "recipe", "demo", "seed", "run_name", "paths.outputs", "paths.output_dir", "ckpt_path")
 
 
-def run_here(name: str | None, seed: int, outputs: Path, overrides: Sequence[str], executor: Mapping[str, Any]) -> None:
-    """A demo as one training: checks, runs and shows it.
+def demonstrate(config: Mapping[str, Any], overrides: Sequence[str]) -> None:
+    """A demo as one training (`recipe=demo`): checks, runs and shows it.
 
     Args:
-        name: Of DEMOS.
-        seed: Of order and sampling.
-        outputs: Folder of its runs; each seed has its own in it, as with `tools/demo.py`.
-        overrides: What was said on the command line; what is the demo's own business is left out.
-        executor: The config's group, which is the second stage's.
+        config: Plain values; of the demo's own business only `demo`, `seed` and the run's folder are read.
+        overrides: What was said on the command line: it holds for both stages, without what is the demo's own business.
 
     Raises:
-        ConfigError: no demo of that name.
+        ConfigError: no demo of that name, or a mistake in the overrides.
         MissingDependency: no sandbox, or no tesseract, for tools.
+        KeyboardInterrupt: Ctrl-C, with a line that says how to go on.
     """
-    if name is None:
+    if config["demo"] is None:
         raise ConfigError(f"recipe=demo runs one of the demos: set demo={' or demo='.join(DEMOS)}.")
-    extra = [text for text in overrides if text.lstrip("+~").partition("=")[0] not in _NOT_THE_STAGES]
-    check_executor(executor)
-    show(DEMOS[name], [run_seed(DEMOS[name], seed, outputs / f"seed{seed}", extra)], outputs)
+    demo, seed, outputs = DEMOS[config["demo"]], config["seed"], Path(config["paths"]["output_dir"])
+    extra = [text for text in overrides if text.lstrip("+~").partition("=")[0] not in _ITS_OWN]
+    try:
+        check(demo, extra)
+        scores = run_seed(demo, seed, outputs / f"seed{seed}", extra)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("Stopped. Run the same command again to go on from the last checkpoint.") from None
+    show(demo, [scores], outputs)
 
 
 def check(demo: Demo, extra: Sequence[str] = ()) -> None:
@@ -108,14 +110,12 @@ def check(demo: Demo, extra: Sequence[str] = ()) -> None:
         MissingDependency: no sandbox, or no tesseract, for a stage that runs tools.
     """
     for stage in demo.stages:
-        check_executor(check_overrides("train", [f"+experiment={stage}", *demo.said(stage, extra)])["executor"])
+        executor = check_overrides("train", [f"+experiment={stage}", *demo.said(stage, extra)])["executor"]
+        if executor["name"] == "t3":
+            _check_tools(executor["sandbox"])
 
 
-def check_executor(executor: Mapping[str, Any]) -> None:
-    """Raises MissingDependency where an executor that runs tools has no sandbox, or no tesseract to read pictures with."""
-    if executor["name"] != "t3":
-        return
-    sandbox = executor["sandbox"]
+def _check_tools(sandbox: str | Mapping[str, Any]) -> None:
     open_sandbox(**({"kind": sandbox} if isinstance(sandbox, str) else sandbox)).close()
     if shutil.which("tesseract") is None:
         raise MissingDependency("The tools of this demo read pictures with tesseract: apt-get install tesseract-ocr.")
@@ -130,6 +130,8 @@ def run_seed(demo: Demo, seed: int, outputs: Path, extra: Sequence[str] = ()) ->
         outputs: Folder of this seed's runs.
         extra: Overrides for the trainings.
     """
+    from tracer1.training.checkpoints import checkpoints  # only now: it loads torch
+
     common = [f"seed={seed}", f"paths.outputs={outputs}"]
     for stage in demo.stages:
         if not (outputs / stage / "policy").is_dir():

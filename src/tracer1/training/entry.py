@@ -20,14 +20,17 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from tracer1.errors import ConfigError, Tracer1Error
-from tracer1.training.overrides import CONF, check_command_line, check_composed
+from tracer1.training.overrides import CONF, check_command_line, check_composed, said_overrides
 
 INTERRUPTED = 130  # what a shell says of a program that SIGINT has ended
 RANK_0_FIRST_S = 3.0  # seconds that other ranks wait: what all ranks find is said once, by rank 0, which then ends them
 
 
 def launch(
-    main: Callable[[DictConfig], None], config_name: str, rehearse: Callable[[dict[str, Any]], None] | None = None
+    main: Callable[[DictConfig], None],
+    config_name: str,
+    rehearse: Callable[[dict[str, Any]], None] | None = None,
+    demonstrate: Callable[[dict[str, Any], list[str]], None] | None = None,
 ) -> None:
     """Runs an entry point under Hydra.
 
@@ -35,15 +38,20 @@ def launch(
         main: Takes the config; a Tracer1Error it raises becomes one line and exit code 2.
         config_name: The root config in `conf/`.
         rehearse: Takes the plain config instead when it says `dry_run: true`, without Hydra's folders and log.
+        demonstrate: Likewise when it says `recipe: demo`; takes the overrides of the command line, too.
     """
     os.environ.setdefault("TRACER1_ROOT", str(CONF.parent))
 
     def run(config: dict[str, Any], run_it: Callable[[], None]) -> None:
-        if rehearse is None or not config.get("dry_run"):
+        rehearsed = rehearse is not None and config.get("dry_run")
+        if not rehearsed and (demonstrate is None or config.get("recipe") != "demo"):
             run_it()
         elif _rank() == 0:
             load_plugins(config["plugins"])
-            rehearse(config)
+            if rehearsed:
+                rehearse(config)
+            else:
+                demonstrate(config, said_overrides())
 
     def guarded(cfg: DictConfig) -> None:
         try:

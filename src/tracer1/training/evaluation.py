@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from tracer1.engines.rollout_file import rollout_seed
 from tracer1.errors import ConfigError
 from tracer1.interfaces import Executor, RolloutEngine, Sampling
 from tracer1.metrics import PlanMetrics
 from tracer1.models.policy import PolicyModule
 from tracer1.schema import Rollout, Step
 from tracer1.training.experience import StageReporter
-from tracer1.training.groups import RewardFunction, make_rollouts, rollout_seed, score
+from tracer1.training.groups import RewardFunction, make_rollouts, score
 from tracer1.training.ranks import agreed, summed
 from tracer1.training.round_figures import means_over_ranks, reward_sums, tool_sums
 from tracer1.training.round_rules import FaultLimit

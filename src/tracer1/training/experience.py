@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from tracer1.data.stream import StepStream
-from tracer1.engines.rollout_file import rollout_path, write_rollouts
+from tracer1.engines.rollout_file import rollout_path, rollout_seed, write_rollouts
 from tracer1.errors import ConfigError
 from tracer1.interfaces import Executor, RolloutEngine, Sampling
 from tracer1.models.batch import MicroBatch
 from tracer1.models.policy import PolicyModule
 from tracer1.models.reference import Reference
-from tracer1.training.groups import Group, RewardFunction, flat, make_rollouts, records, regrouped, rollout_seed, score
+from tracer1.training.groups import Group, RewardFunction, flat, make_rollouts, records, regrouped, score
 from tracer1.training.preparation import Preparation
 from tracer1.training.ranks import agreed, rank, summed
 from tracer1.training.round_figures import logprob_error, rollout_figures

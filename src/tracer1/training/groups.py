@@ -1,6 +1,5 @@
 """A group: one prompt with its rollouts, and what is made of responses before anything is trained. It knows no tensors' devices."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -29,12 +28,6 @@ class Group:
         """The group with an advantage for each rollout."""
         pairs = zip(self.rollouts, advantages, strict=True)
         return replace(self, rollouts=tuple(replace(rollout, advantage=advantage) for rollout, advantage in pairs))
-
-
-def rollout_seed(*parts: int | str) -> int:
-    """A 63-bit seed from (seed, round, key, i): every response has its own noise, and the same one in every repetition."""
-    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 def make_rollouts(steps: Sequence[Step], prompts: Sequence[Prompt], responses: Sequence[Response]) -> list[Rollout]:

@@ -50,6 +50,11 @@ def check_command_line(config_name: str) -> dict[str, Any]:
     return config
 
 
+def said_overrides() -> list[str]:
+    """The overrides of the command line, as they were said."""
+    return list(get_args_parser().parse_args(sys.argv[1:]).overrides)
+
+
 def check_overrides(config_name: str, overrides: list[str]) -> dict[str, Any]:
     """The composed config as plain values.
 

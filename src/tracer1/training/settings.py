@@ -1,7 +1,7 @@
 """The closed list of settings, and what each may be: a value that cannot work is answered before torch is loaded.
 
 It knows names, kinds and bounds, not meanings. Groups whose settings belong to a library or to a registered class (reward,
-engine, executor, optimizer, trainer, logger, benchmark) are open here: whoever takes their settings checks them.
+engine, executor, optimizer, trainer, logger, benchmark, environment) are open here: whoever takes their settings checks them.
 """
 
 import math
@@ -144,6 +144,14 @@ SETTINGS: dict[str, Number | Choice | Text | Fields | Anything] = {
     "evaluation.every": COUNT,
     "evaluation.table": FROM_ZERO,
     **{f"evaluation.sampling.{name}": kind for name, kind in _SAMPLING.items()},
+    "replay": Text(optional=True),
+    "agent.max_steps": COUNT,
+    "agent.max_lost": COUNT,
+    "agent.restarts": FROM_ZERO,
+    "agent.parallel": COUNT,
+    "agent.batch": COUNT,
+    "agent.tracking_uri": Text(optional=True),
+    **{f"agent.sampling.{name}": kind for name, kind in _SAMPLING.items()},
     "model.path": Text(),
     "model.reference": Text(),
     "model.dtype": Choice(("float32", "bfloat16", "float64")),
@@ -188,7 +196,7 @@ SETTINGS: dict[str, Number | Choice | Text | Fields | Anything] = {
     "trainer.num_nodes": COUNT,
 }
 
-OPEN_GROUPS = ("reward", "engine", "executor", "optimizer", "trainer", "logger", "benchmark")
+OPEN_GROUPS = ("reward", "engine", "executor", "optimizer", "trainer", "logger", "benchmark", "environment")
 
 
 def check_settings(config: Mapping[str, Any], more: tuple[str, ...] = ()) -> None:
