@@ -16,6 +16,7 @@ FIRST, LATER, REFERENCE = (
 )  # what runs now, what is planned, what the expert did
 MIN_SIDE_MANY = 420  # the same where many stand on one page
 WHITE = (255, 255, 255)
+_MIDDLE = (500.0, 500.0)
 _WAYS = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}  # of a scroll, on the screen
 MIN_SIDE, MAX_SIDE = 640, 960  # the longer side of the drawing, in pixels: readable, and 24 of them still load
 
@@ -23,7 +24,8 @@ MIN_SIDE, MAX_SIDE = 640, 960  # the longer side of the drawing, in pixels: read
 def draw_plan(screenshot: bytes, plan: Plan, reference: Step | None = None) -> bytes:
     """The screenshot with the plan's places numbered from 1 in order, and the reference's target outlined.
 
-    The first step of the plan, the one that is executed, is a larger red disc; later ones are blue; drags are arrows.
+    The first step of the plan, the one that is executed, is a larger red disc; later ones are blue; drags are arrows, and so are
+    scrolls, towards the side whose content is revealed.
     The reference is green: its boxes, or a ring where it has only a point. A number is the step's rank in the plan, so
     steps without a place leave gaps.
 
@@ -43,12 +45,14 @@ def draw_plan(screenshot: bytes, plan: Plan, reference: Step | None = None) -> b
     if reference is not None:
         _draw_reference(draw, image.size, reference)
     located = [
-        (k, s.action) for k, s in enumerate(plan.steps, 1) if s.action is not None and s.action.point is not None
+        (k, s.action) for k, s in enumerate(plan.steps, 1) if s.action is not None and _place(s.action) is not None
     ]
     for number, action in reversed(located):  # the first one last, on top of the others
         colour, radius = (FIRST, 15) if number == 1 else (LATER, 11)
-        start = _pixel(action.point, image.size)
-        if action.end_point is not None:
+        start = _pixel(_place(action), image.size)
+        if action.direction in _WAYS:
+            _arrow(draw, start, _scrolled(start, action.direction, image.size), colour)
+        elif action.end_point is not None:
             _arrow(draw, start, _pixel(action.end_point, image.size), colour)
         _disc(draw, start, radius, colour)
         font = ImageFont.load_default(radius * 1.3)
@@ -81,12 +85,10 @@ def draw_action(screenshot: bytes, action: Action | None, boxes: Sequence[Box] =
     for box in boxes:
         _outline(draw, box, image.size)
     point = None if action is None else action.point
-    start = None if point is None else _pixel(point, image.size)
+    place = None if action is None else _place(action)
+    start = None if place is None else _pixel(place, image.size)
     if action is not None and action.direction in _WAYS:
-        start = start or (image.width / 2, image.height / 2)
-        across, down = _WAYS[action.direction]
-        reach = min(image.size) / 5
-        _arrow(draw, start, _pixel_inside((start[0] + across * reach, start[1] + down * reach), image.size), FIRST)
+        _arrow(draw, start, _scrolled(start, action.direction, image.size), FIRST)
     elif start is not None and action is not None and action.end_point is not None:
         _arrow(draw, start, _pixel(action.end_point, image.size), FIRST)
     if point is not None and start is not None:
@@ -124,6 +126,18 @@ def _pixel(point: Point, size: tuple[int, int]) -> tuple[float, float]:
 def _pixel_inside(pixel: tuple[float, float], size: tuple[int, int]) -> tuple[float, float]:
     x, y = (min(max(part, 0.0), side - 1) for part, side in zip(pixel, size, strict=True))
     return x, y
+
+
+def _place(action: Action) -> Point | None:
+    """Where an action is drawn: a scroll without a point in the middle."""
+    return _MIDDLE if action.point is None and action.direction in _WAYS else action.point
+
+
+def _scrolled(start: tuple[float, float], direction: str, size: tuple[int, int]) -> tuple[float, float]:
+    """Where the arrow of a scroll ends: towards the side whose content is revealed."""
+    across, down = _WAYS[direction]
+    reach = min(size) / 5
+    return _pixel_inside((start[0] + across * reach, start[1] + down * reach), size)
 
 
 def _draw_reference(draw: ImageDraw.ImageDraw, size: tuple[int, int], reference: Step) -> None:

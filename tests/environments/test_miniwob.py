@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from tracer1.environments import ENVIRONMENTS
+from tracer1.environments._miniwob.host import SHARED
 from tracer1.errors import ConfigError
 from tracer1.schema import Action
 
@@ -13,7 +14,7 @@ from tracer1.schema import Action
 def click_on(environment, selector: str) -> Action:
     """A click on the middle of an element, as a policy that sees it would give it."""
     script = "s => { const r = document.querySelector(s).getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }"
-    x, y = environment._run(environment._episode.page.evaluate(script, selector))
+    x, y = SHARED.run(environment._episode.page.evaluate(script, selector))
     return Action("click", point=(x / 0.16, y / 0.21))
 
 
@@ -23,11 +24,13 @@ def test_environment_is_registered():
 
 
 def test_reset_gives_instruction_and_screenshot(miniwob):
-    instruction, png = miniwob.reset("login-user", 3)
-    picture = Image.open(io.BytesIO(png))
+    instruction, seen = miniwob.reset("login-user", 3)
+    picture = Image.open(io.BytesIO(seen.screenshot))
     assert instruction.startswith('Enter the username "')
     assert (picture.format, picture.size) == ("PNG", (160, 210))
+    assert seen.text == ""
     assert miniwob.score() == 0
+    assert miniwob.platform == "web"
     assert "login-user" in miniwob.tasks()
 
 
@@ -63,12 +66,12 @@ def test_wrong_click_ends_with_reward_below_0_and_later_actions_do_nothing(miniw
 def test_scroll_direction_is_the_side_that_is_revealed(miniwob):
     miniwob.reset("scroll-text-2", 0)
     read = "document.getElementById('text-area').scrollTop"
-    start = miniwob._run(miniwob._episode.page.evaluate(read))
+    start = SHARED.run(miniwob._episode.page.evaluate(read))
     miniwob.step(Action("scroll", direction="down", point=(500.0, 500.0)))
-    lower = miniwob._run(miniwob._episode.page.evaluate(read))
+    lower = SHARED.run(miniwob._episode.page.evaluate(read))
     miniwob.step(Action("scroll", direction="up", point=(500.0, 500.0)))
     assert lower > start
-    assert miniwob._run(miniwob._episode.page.evaluate(read)) == start
+    assert SHARED.run(miniwob._episode.page.evaluate(read)) == start
 
 
 @pytest.mark.parametrize(

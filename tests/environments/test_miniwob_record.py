@@ -67,11 +67,11 @@ def test_one_worker_records_the_same(recorded):
 
 def test_an_agent_that_repeats_the_actions_sees_the_same_and_is_rewarded(recorded, miniwob):
     for result in recorded:
-        instruction, png = miniwob.reset(result.task, result.seed)
+        instruction, seen = miniwob.reset(result.task, result.seed)
         assert instruction == result.steps[0].instruction
         for step in result.steps:
-            assert same_screen(png, step.screenshot), step.key
-            png, ended = miniwob.step(step.future[0].action)
+            assert same_screen(seen.screenshot, step.screenshot), step.key
+            seen, ended = miniwob.step(step.future[0].action)
         assert ended
         assert miniwob.score() == 1
 

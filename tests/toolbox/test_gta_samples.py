@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from desks import Bench, need_data, need_tesseract, real_sandbox
-from test_gta import Seer
+from test_gta_tools import Seer
 
 from tracer1.toolbox.backends import Backends
 from tracer1.toolbox.gta import GTA

@@ -63,17 +63,17 @@ def test_groups_of_libraries_and_registries_are_open():
     check_settings({group: {"anything": object()} for group in OPEN_GROUPS})
 
 
-@pytest.mark.parametrize("root", ["train", "eval"])
+@pytest.mark.parametrize("root", ["train", "eval", "agent"])
 def test_the_list_is_what_the_configs_hold(root: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TRACER1_ROOT", str(CONF.parent))
-    fitting = [e for e in EXPERIMENTS if e.endswith("_eval") == (root == "eval")]
-    held = set()
-    for experiment in fitting:
+    agents = names(check_overrides("agent", []))
+    held = agents if root == "agent" else set()
+    for experiment in [e for e in EXPERIMENTS if e.endswith("_eval") == (root == "eval")] if root != "agent" else []:
         held |= names(check_overrides(root, [f"+experiment={experiment}"]))
     unlisted = {name for name in held - SETTINGS.keys() if name.split(".")[0] not in OPEN_GROUPS}
     assert unlisted <= {"report"}  # eval's own, known from its root config
     if root == "train":
-        assert SETTINGS.keys() - held == set()
+        assert SETTINGS.keys() - held - agents == set()
 
 
 def names(config: dict, prefix: str = "") -> set[str]:

@@ -11,6 +11,7 @@ It knows nothing of engines, policies or rewards.
 """
 
 import gzip
+import hashlib
 import json
 import os
 import zlib
@@ -49,6 +50,12 @@ class RolloutRecord:
 
 
 _FIELDS = frozenset(f.name for f in fields(RolloutRecord))
+
+
+def rollout_seed(*parts: int | str) -> int:
+    """A 63-bit seed from (seed, round, key, i): every response has its own noise, and the same one in every repetition."""
+    digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 def rollout_path(folder: Path, round_number: int, rank: int = 0) -> Path:

@@ -41,14 +41,7 @@ class MlflowStore:
     """
 
     def __init__(self, tracking_uri: str, record: RunRecord, tags: Mapping[str, str]) -> None:
-        for name, value in _PATIENCE.items():
-            os.environ.setdefault(name, value)
-        for chatty in ("mlflow.store.db.utils", "alembic"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)  # a fresh database would print a page of migrations
-        self._database = _database_file(tracking_uri)
-        if self._database is not None:
-            self._database.parent.mkdir(parents=True, exist_ok=True)
-        self._client = MlflowClient(tracking_uri)
+        self._tracking_uri, self._client = tracking_uri, connected(tracking_uri)
         self._tables: list[str] = []
         self.run_id = self._known_run(record) or self._lost_run(record) or self._create_run(record, tags)
         record.run_id = self.run_id
@@ -122,12 +115,7 @@ class MlflowStore:
         return found[0].info.run_id if found else None
 
     def _create_run(self, record: RunRecord, tags: Mapping[str, str]) -> str:
-        experiment = self._client.get_experiment_by_name(record.experiment)
-        if experiment is not None:
-            experiment_id = experiment.experiment_id
-        else:  # artifacts beside the database, wherever the training was started from; a server decides for itself
-            place = None if self._database is None else (self._database.parent / "mlartifacts").as_uri()
-            experiment_id = self._client.create_experiment(record.experiment, artifact_location=place)
+        experiment_id = experiment_id_of(self._client, self._tracking_uri, record.experiment)
         origin = {} if record.run_id is None else {"tracer1.continues": record.run_id}
         run = self._client.create_run(
             experiment_id, tags={**tags, **origin, UID_TAG: record.uid}, run_name=record.run_name
@@ -138,6 +126,30 @@ class MlflowStore:
     def _set_tags(self, tags: Mapping[str, str]) -> None:
         if tags:
             self._client.log_batch(self.run_id, tags=[RunTag(key, value[:MAX_TAG]) for key, value in tags.items()])
+
+
+def connected(tracking_uri: str) -> MlflowClient:
+    """A client that gives up on a dead server soon, and says little. A SQLite database's folder is made."""
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+    for chatty in ("mlflow.store.db.utils", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # a fresh database would print a page of migrations
+    database = _database_file(tracking_uri)
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri)
+
+
+def experiment_id_of(client: MlflowClient, tracking_uri: str, name: str) -> str:
+    """The experiment of that name, made where there is none."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return experiment.experiment_id
+    # artifacts beside the database, wherever the program was started from; a server decides for itself
+    database = _database_file(tracking_uri)
+    return client.create_experiment(
+        name, artifact_location=None if database is None else (database.parent / "mlartifacts").as_uri()
+    )
 
 
 def refused(error: Exception) -> bool:

@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 VIEWPORT = {"width": 500, "height": 320}  # a viewport of the task's own 160x210 pushes dialogs off the screen
 EPISODES_PER_CONTEXT = 50  # a page that is loaded again and again grows by 0.9 MB an episode
-START_LIMIT, CLOSE_LIMIT = 30.0, 5.0  # seconds
+START_LIMIT, PAGE_LIMIT, CLOSE_LIMIT = 30.0, 20.0, 5.0  # seconds
 BINARIES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 FLAGS = [  # Playwright drops every "--headless" with its own, which asks for a mode that the full browser no longer has
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
@@ -129,7 +129,7 @@ class Browser:
         browser = None
         try:
             browser = await self._running()
-            return await asyncio.wait_for(_open_page(browser), START_LIMIT)
+            return await asyncio.wait_for(_open_page(browser), PAGE_LIMIT)
         except BaseException:  # connected, yet dead: Playwright's driver process may have gone
             async with self._starting:
                 if browser is None or self._browser is browser:

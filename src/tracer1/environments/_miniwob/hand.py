@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tracer1.environments._miniwob.episode import Episode, to_box, to_pixel, to_point
+from tracer1.environments._miniwob.picture import shrink_png
 from tracer1.schema import Action, Box, Point
 
 Target = Any  # a CSS selector (Playwright's extensions included) or a Playwright locator; its first match counts
@@ -85,7 +86,7 @@ class Hand:
             raise Unsolved(f"the episode ended with reward {self.episode.reward:g} before {action.step_instruction!r}")
         if len(self.moves) >= self.limit:
             raise Unsolved(f"no end after {self.limit} actions")
-        screenshot, abstraction = await self.episode.look(), await self.episode.abstraction()
+        screenshot, abstraction = shrink_png(await self.episode.look()), await self.episode.abstraction()
         self.moves.append(Move(action, screenshot, abstraction, tuple(to_box(box) for box in boxes or ())))
         await self.episode.perform(action)
 

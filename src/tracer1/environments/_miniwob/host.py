@@ -4,12 +4,14 @@ Callers are ordinary threads: each hands over a coroutine and waits for its resu
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from tracer1.environments._miniwob.browser import Browser
 
+log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 
@@ -34,6 +36,7 @@ class Host:
             if self._guests > 1:
                 return
             self._loop, self.browser = asyncio.new_event_loop(), Browser()
+            self._loop.set_exception_handler(_note)
             self._thread = threading.Thread(target=self._loop.run_forever, name="miniwob-browser", daemon=True)
             self._thread.start()
 
@@ -56,6 +59,11 @@ class Host:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+
+
+def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What nobody waits for any more: a driver that was killed leaves such errors behind."""
+    log.debug("%s %s", context["message"], context.get("exception", ""))
 
 
 SHARED = Host()

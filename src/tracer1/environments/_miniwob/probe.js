@@ -1,5 +1,5 @@
 // What the recorder asks a page: where is an element visible, what is on the screen, has it settled.
-// It only reads: nothing here changes what the page does, except that the blinking text caret is hidden.
+// It only reads, but for two things: the blinking text caret is hidden, and each page has a clipboard of its own.
 window.__probe = (() => {
   const WIDTH = 160, HEIGHT = 210;
 
@@ -47,6 +47,17 @@ window.__probe = (() => {
       return xs.every((x) => ys.every((y) => hits(element, x, y))) ? [part] : rectangles(element, part);
     });
   }
+
+  // The browser's clipboard is shared with the episodes beside and before this one: what is pasted here was copied here.
+  let copied = '';
+  const selection = (e) => editable(e) && e.type !== 'password' && e.selectionEnd > e.selectionStart
+    ? e.value.slice(e.selectionStart, e.selectionEnd) : String(window.getSelection());
+  for (const kind of ['copy', 'cut'])
+    window.addEventListener(kind, () => { copied = selection(document.activeElement) || copied; }, true);
+  window.addEventListener('paste', (event) => {
+    event.preventDefault();
+    if (copied) document.execCommand('insertText', false, copied);
+  }, true);
 
   const KINDS = [
     ['dialog', '.ui-dialog, #popup'], ['spinner', '.ui-spinner'], ['mail', '.email-thread'], ['post', '.media'], ['dish', '.food-item'],
@@ -116,7 +127,7 @@ window.__probe = (() => {
 
   let begun = false;  // in this document: another one, even of the same address, is not the episode's
 
-  function begin(seed) {
+  async function begin(seed) {
     begun = true;
     const style = document.createElement('style');
     style.textContent = '* { caret-color: transparent !important }';  // a blinking caret would make screenshots differ
@@ -125,6 +136,8 @@ window.__probe = (() => {
     core.EPISODE_MAX_TIME = 1e8;  // the page's own 10 to 30 s of wall time are no time for a model
     core.startEpisodeReal();
     const goal = core.getUtterance();
+    while (!WOB_TASK_READY) await new Promise(requestAnimationFrame);
+    await settled();
     return typeof goal === 'string' ? goal : goal.utterance;
   }
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 
-
 KILL_LIMIT = 3.0  # seconds
 PROFILE = "--user-data-dir="
 KINDS = ("driver", "browser", "renderer", "gpu", "other")
@@ -57,7 +56,8 @@ def kind_of(process: psutil.Process) -> str:
     for kind in ("renderer", "gpu"):
         if any(word.startswith(f"--type={kind}") for word in command):
             return kind
-    return "browser" if any(word.startswith(PROFILE) for word in command[1:]) else "other"
+    starter = command[1:2] and not command[1].startswith("-")  # Debian's shell script around Chromium waits beside it
+    return "browser" if not starter and any(word.startswith(PROFILE) for word in command) else "other"
 
 
 def running(kind: str) -> list[psutil.Process]:

@@ -20,25 +20,23 @@ class Rule:
     Attributes:
         solve: Acts through the hand, given the instruction.
         privileged: Some choice follows from what no screenshot has shown yet; such tasks stay out of the demo.
-        alone: Uses something that all pages of a browser share (the clipboard), so it must not run beside another such task.
     """
 
     task: str
     solve: Solve
     privileged: bool = False
-    alone: bool = False
 
 
 _RULES: dict[str, Rule] = {}
 
 
-def rule(*tasks: str, privileged: bool = False, alone: bool = False) -> Callable[[Solve], Solve]:
+def rule(*tasks: str, privileged: bool = False) -> Callable[[Solve], Solve]:
     """Decorator: this function solves these tasks."""
 
     def add(solve: Solve) -> Solve:
         for task in tasks:
             assert task not in _RULES, f"two rules for {task}"
-            _RULES[task] = Rule(task, solve, privileged, alone)
+            _RULES[task] = Rule(task, solve, privileged)
         return solve
 
     return add

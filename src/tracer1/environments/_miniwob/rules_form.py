@@ -49,7 +49,7 @@ async def use_spinner(hand: Hand, goal: str) -> None:
     await hand.click("#subbtn", "submit button")
 
 
-@rule("copy-paste", "copy-paste-2", alone=True)
+@rule("copy-paste", "copy-paste-2")
 async def copy_paste(hand: Hand, goal: str) -> None:
     if "the textarea below" in goal:
         await hand.click("#to-copy", "text area")
