@@ -5,7 +5,7 @@ It also holds the list of names: a new file or package takes its place there and
 
     floor  what                                           may import
     5      train.py  eval.py  agent.py                    everything; nobody imports them. The config is read here and nowhere below
-    4      training/  benchmarks/  plan_act.py            floors 0-3
+    4      training/  benchmarks/  plan_act/            floors 0-3
            scoring.py
     3      models/                                        floors 0-2, torch, transformers, lightning
     2      data/  rewards/  engines/  executors/          floors 0-1; each has its own heavy library, imported late

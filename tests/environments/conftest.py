@@ -30,3 +30,16 @@ def miniwob(browser_installed: Path) -> Iterator:
     environment = ENVIRONMENTS.get("miniwob")()
     yield environment
     environment.close()
+
+
+@pytest.fixture
+def several(browser_installed) -> Iterator[list]:
+    """Three environments, each with an episode under way."""
+    made = [ENVIRONMENTS.get("miniwob")() for _ in range(3)]
+    try:
+        for one in made:
+            one.reset("click-test", 0)
+        yield made
+    finally:
+        for one in made:
+            one.close()

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from PIL import Image
 
+OURS = ("desktop_env", "odd_annotation_only", "absent_table_library", "absent_spreadsheet_library")  # modules to forget
 SIGNATURES = {  # of desktop-env 1.0.2
     "__init__": (
         "(self, provider_name: str = 'vmware', region: str = None, path_to_vm: str = None, snapshot_name: str = 'init_state', "
@@ -128,7 +129,12 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return None
 
     def exec_module(self, module):
-        module.__getattr__ = lambda name: type(name, (), {})
+        def anything(name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return type(name, (), {})
+
+        module.__getattr__ = anything
 
 
 if not any(type(finder).__name__ == "Finder" for finder in sys.meta_path):

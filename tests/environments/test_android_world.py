@@ -301,6 +301,20 @@ def test_a_misspelt_argument_of_the_connection_is_named(checkout):
         AndroidWorld(checkout=str(checkout), connection={"consoleport": 1}).reset("SaySomething", 1)
 
 
+def test_a_device_is_driven_by_one_environment_at_a_time(checkout, world):
+    world.reset("SaySomething", 30)
+    with pytest.raises(ConfigError, match=r"console port 5554: agent.parallel=1"):
+        AndroidWorld(checkout=str(checkout))
+    beside = AndroidWorld(checkout=str(checkout), connection={"console_port": 5556})
+    world.close()
+    after = AndroidWorld(checkout=str(checkout))
+    with pytest.raises(ConfigError, match="Another environment drives"):
+        world.reset("SaySomething", 30)
+    beside.close()
+    after.close()
+    assert world.reset("SaySomething", 30)[0]
+
+
 def test_a_misspelt_task_is_named(world):
     with pytest.raises(ConfigError, match="Did you mean 'SaySomething'"):
         world.reset("SaySomethin", 30)

@@ -43,7 +43,7 @@ def checkout(tmp_path, monkeypatch):
     fakes.Machine.started.clear()
     sys.path[:] = [path for path in sys.path if not path.startswith(str(tmp_path.resolve()))]
     sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "desktop_env"]
-    for name in [name for name in sys.modules if name.split(".")[0] in ("desktop_env", "odd_annotation_only")]:
+    for name in [name for name in sys.modules if name.split(".")[0] in fakes.OURS]:
         del sys.modules[name]
     importlib.import_module("tracer1.environments._osworld.metrics")._source.cache_clear()
 

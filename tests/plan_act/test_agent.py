@@ -1,6 +1,7 @@
 """`agent.py` as a user runs it: what it plays and prints, its mistakes in one line, Ctrl-C, and a real page."""
 
 import importlib
+import json
 import os
 import signal
 import subprocess
@@ -61,6 +62,18 @@ def test_it_plays_records_and_replays_with_the_shipped_planner(agent, tmp_path):
     )
     assert "2 of 2 episodes went as recorded" in again
     assert rows(again) == found
+
+
+def test_a_record_of_another_environment_is_not_replayed(agent, tmp_path):
+    (tmp_path / "old").mkdir()
+    lines = [
+        {"kind": "run", "version": 1, "settings": {"environment": {"name": "miniwob"}, "rules": {"new_rule": 3}}},
+        {"kind": "end", "episode": 0, "attempt": 0, "task": "endless", "seed": 1, "sample": 0, "instruction": "", "end": "done",
+         "score": 1.0, "fault": "", "screenshot": None, "seconds": 0},
+    ]  # fmt: skip
+    (tmp_path / "old" / "episodes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(ConfigError, match=r"was recorded in miniwob, not in square: use \+environment=miniwob"):
+        agent(*SQUARE, f"replay={tmp_path}/old")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from tracer1.actions import ENDINGS
 from tracer1.environments import ENVIRONMENTS
@@ -21,6 +22,8 @@ from tracer1.schema import Action
 
 log = logging.getLogger(__name__)
 FAMILIES = ("android_world", "android", "information_retrieval")  # its MiniWoB++ ends episodes by other rules
+
+_DRIVEN: "WeakValueDictionary[str, AndroidWorld]" = WeakValueDictionary()  # by console port or server: who drives it
 
 
 class Place(Protocol):
@@ -61,7 +64,7 @@ class AndroidWorld:
         budget: Steps of an episode at the server, which does not tell a task's complexity.
 
     Raises:
-        ConfigError: no such family, settings that exclude each other, or a folder that is none.
+        ConfigError: no such family, settings that exclude each other, a folder that is none, or a device that is driven already.
     """
 
     platform = "mobile"
@@ -90,6 +93,8 @@ class AndroidWorld:
             else Served(server, family, budget)
         )
         self._episode: _Episode | None = None
+        self._key = server or f"console port {(connection or {}).get('console_port') or 5554}"
+        self._drive()
 
     @property
     def budget(self) -> int:
@@ -116,6 +121,7 @@ class AndroidWorld:
             MissingDependency: no AndroidWorld.
             EnvironmentFault: the device is gone, or the task could not be set up on it.
         """
+        self._drive()
         self._end()
         if task not in (known := self.tasks()):
             raise ConfigError(f"No AndroidWorld task {task!r}.{nearest(task, known)}")
@@ -159,6 +165,15 @@ class AndroidWorld:
         """Tears the last task down and lets the device go. A later `reset` connects anew."""
         self._end()
         self._place.close()
+        if _DRIVEN.get(self._key) is self:
+            del _DRIVEN[self._key]
+
+    def _drive(self) -> None:
+        """One device shows one episode: nobody else of this process may act on it."""
+        if _DRIVEN.setdefault(self._key, self) is not self:
+            raise ConfigError(
+                f"Another environment drives the device at {self._key}: agent.parallel=1, or a process for each emulator."
+            )
 
     def _end(self) -> None:
         """Tears down. Where that fails the device is let go, so that the next episode does not begin on what is left."""

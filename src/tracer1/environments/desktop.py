@@ -43,7 +43,7 @@ class Desktop:
         if min(width, height) < 200 or pause_s < 0 or evaluate_s <= 0:
             raise ConfigError("environment: width and height are at least 200 pixels, pause_s >= 0, evaluate_s > 0.")
         self._tasks = read_tasks(Path(tasks).expanduser() if tasks else OURS)
-        self._size, self._pause_s, self._evaluate_s = (width, height), pause_s, evaluate_s
+        self._size, self.pause_s, self._evaluate_s = (width, height), pause_s, evaluate_s
         self._link: Link | None = None
         self._screenshot: bytes | None = None  # the last one; None where no episode has begun
 
@@ -83,7 +83,7 @@ class Desktop:
             command = to_command(action, self._size)
         except ImpossibleAction:
             return Observation(self._screenshot), False
-        self._screenshot, ended = link.ask(STEP_S + self._pause_s, "step", command, self._pause_s)
+        self._screenshot, ended = link.ask(STEP_S + self.pause_s, "step", command, self.pause_s)
         return Observation(self._screenshot), ended
 
     def score(self) -> float:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,20 @@ class Session:
                 sender.close()
 
     def replay(self, replay: ReplayPlanner, environments: Sequence[Environment]) -> list[Result]:
-        """Plays a record's episodes again, by the rules that it was played by."""
-        rules = Rules(**replay.recording.settings.get("rules", asdict(self.rules)))
-        return Session(self.folder, self.settings, self.tracking_uri, rules).play(
-            replay.jobs, environments, replay, replay
-        )
+        """Plays a record's episodes again, by the rules that it was played by.
+
+        Raises:
+            ConfigError: it was recorded in another environment.
+        """
+        recorded, here = replay.recording.settings, self.settings["environment"]["name"]
+        name = recorded.get("environment", {}).get("name", here)
+        if name != here:
+            raise ConfigError(
+                f"{replay.recording.path} was recorded in {name}, not in {here}: use +environment={name}."
+            )
+        known = {f.name for f in fields(Rules)}
+        rules = replace(self.rules, **{key: value for key, value in recorded.get("rules", {}).items() if key in known})
+        return replace(self, rules=rules).play(replay.jobs, environments, replay, replay)
 
     def show(self, results: Sequence[Result], replay: ReplayPlanner | None = None) -> None:
         """The table at the end, and where to look next."""

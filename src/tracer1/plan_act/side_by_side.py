@@ -100,9 +100,9 @@ class _Hall:
             if not self.over.is_set():  # an interrupt, or the engine gave up
                 self.stop.set()
                 self.over.set()
-            for thread in threads:
-                thread.join(FAREWELL_S)
-            executing.join(FAREWELL_S)
+            for thread in (*threads, executing):
+                if thread.ident is not None:  # it has begun
+                    thread.join(FAREWELL_S)
         if self.errors:
             raise self.errors[0]
         return self.results

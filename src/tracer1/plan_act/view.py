@@ -153,7 +153,7 @@ def summary(results: Sequence[Result]) -> str:
     mean = f"mean score {sum(scores) / len(scores):.3f} of {len(scores)}" if scores else "no score"
     faults = len(results) - len(scores)
     more = [f"{sum(r.retried for r in results)} plans sampled again", f"{sum(r.lost for r in results)} steps lost"]
-    return ", ".join([mean, *more, f"{faults} faults"])
+    return ", ".join([mean, *more, f"{faults} fault{'s' * (faults != 1)}"])
 
 
 def _seed(job: Job) -> str:

@@ -16,9 +16,9 @@ from tracer1.errors import MissingDependency
 
 # Any of them is used where it is installed
 OPTIONAL = frozenset(
-    "acoustid borb bs4 cv2 easyocr fastdtw fitz formulas imagehash librosa mutagen odf pdfplumber pydrive PyPDF2 scipy skimage "
-    "tldextract".split()
-)
+    ("acoustid", "borb", "bs4", "cv2", "easyocr", "fastdtw", "fitz", "formulas", "imagehash", "librosa", "mutagen", "odf", "pdfplumber",
+     "pydrive", "PyPDF2", "scipy", "skimage", "tldextract")
+)  # fmt: skip
 
 
 class Hollow:

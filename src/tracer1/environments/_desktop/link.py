@@ -32,6 +32,7 @@ class Link:
         self._line, theirs = Pipe()
         paths = [str(Path(__file__).parents[3]), *filter(None, [os.environ.get("PYTHONPATH")])]
         words = [theirs.fileno(), self._folder, self._token, *size]
+        (self._folder / "host.txt").touch(mode=0o600)
         with theirs, open(self._folder / "host.txt", "wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", f"{__package__}.host", *map(str, words)], pass_fds=[theirs.fileno()],

@@ -145,7 +145,7 @@ class Machine:
             more.update(stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         with open(self._folder / "log.txt", "ab") as log_file:
             return subprocess.Popen(
-                command, env=self._environment(display), cwd="/", start_new_session=True,
+                command, env=self._environment(display), cwd="/", start_new_session=True, umask=0o022,
                 **{"stdin": subprocess.DEVNULL, "stdout": log_file, "stderr": log_file, **more},
             )  # fmt: skip
 

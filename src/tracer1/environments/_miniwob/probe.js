@@ -56,7 +56,10 @@ window.__probe = (() => {
     window.addEventListener(kind, () => { copied = selection(document.activeElement) || copied; }, true);
   window.addEventListener('paste', (event) => {
     event.preventDefault();
-    if (copied) document.execCommand('insertText', false, copied);
+    if (!copied) return;
+    document.execCommand('insertText', false, copied);
+    const box = document.activeElement;  // a script's insertion does not scroll to its end, as a user's does
+    if (editable(box) && box.selectionEnd === box.value.length) [box.scrollLeft, box.scrollTop] = [box.scrollWidth, box.scrollHeight];
   }, true);
 
   const KINDS = [

@@ -12,7 +12,6 @@ import psutil
 
 KILL_LIMIT = 3.0  # seconds
 PROFILE = "--user-data-dir="
-KINDS = ("driver", "browser", "renderer", "gpu", "other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +48,18 @@ def find_family(mark: str) -> Family | None:
 
 
 def kind_of(process: psutil.Process) -> str:
-    """One of `KINDS`; raises psutil.Error for a process that is gone."""
+    """`driver`, `browser` (its main process), `renderer`, `gpu` or `other`; raises psutil.Error for a process that is gone."""
     command = process.cmdline()
     if "run-driver" in command:
         return "driver"
     for kind in ("renderer", "gpu"):
         if any(word.startswith(f"--type={kind}") for word in command):
             return kind
-    starter = command[1:2] and not command[1].startswith("-")  # Debian's shell script around Chromium waits beside it
+    starter = command and Path(command[0]).name in (
+        "sh",
+        "bash",
+        "dash",
+    )  # Debian's script around Chromium waits beside it
     return "browser" if not starter and any(word.startswith(PROFILE) for word in command) else "other"
 
 

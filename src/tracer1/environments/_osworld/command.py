@@ -4,7 +4,7 @@ It knows no task and no machine. The line runs on the machine behind `import pya
 it is simple statements, or begins with one. Three facts shape it:
 
 - `DesktopEnv.step` rewrites `pyautogui.press('<')` and `pyautogui.typewrite('...<...')` by regular expressions, decoding escapes on
-  its way. Nothing written here matches them, not even where the typed text is such a line itself: typed text stands without `(` and `<`.
+  its way. No command holds a `<`, escaped or not, so nothing is rewritten, not even where the typed text is such a line itself.
 - PyAutoGUI types `<` as `>` on X11 (asweigart/pyautogui, issue 198): here, too, `<` is shift and comma.
 - PyAutoGUI skips every character that is not ASCII: such characters are bound to unused keys of the X server for a moment and
   pressed, as xdotool does. The clipboard is left alone: tasks look into it, and terminals paste by other keys.
@@ -138,8 +138,8 @@ def _hotkey(action: Action, size: tuple[int, int]) -> str:
     if not keys:
         raise ImpossibleAction("The action names no key.")
     if len(keys) == 1:
-        return f"pyautogui.press({_literal(keys[0])})"
-    return f"pyautogui.hotkey({', '.join(map(_literal, keys))})"
+        return f"pyautogui.press({keys[0]!a})"
+    return f"pyautogui.hotkey({', '.join(map(ascii, keys))})"
 
 
 def _keys(name: str) -> tuple[str, ...]:
@@ -190,12 +190,7 @@ def _groups(runs: list[str]) -> Iterator[tuple[str, list[str]]]:
 def _typed(run: str, pause: float) -> str:
     if run == "<":
         return "pyautogui.hotkey('shift', ',')"
-    return f"pyautogui.write({_literal(run)}, interval={pause})" if run.isascii() else f"_press({run!a})"
-
-
-def _literal(text: str) -> str:
-    """A Python literal in which no call and no `<` can be read."""
-    return ascii(text).replace("(", r"\x28").replace("<", r"\x3c")
+    return f"pyautogui.write({run!a}, interval={pause})" if run.isascii() else f"_press({run!a})"
 
 
 _WRITERS: dict[str, Callable[[Action, tuple[int, int]], str]] = {
