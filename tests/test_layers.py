@@ -21,7 +21,11 @@ FLOORS = {
     0: {"schema", "interfaces", "registry", "errors"},
 }  # fmt: skip
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
-SAME_FLOOR = {("executors", "toolbox"), ("executors", "sandbox"), ("toolbox", "sandbox")}  # the only neighbours on floor 2 that may meet
+SAME_FLOOR = {
+    ("executors", "toolbox"),
+    ("executors", "sandbox"),
+    ("toolbox", "sandbox"),
+}  # the only neighbours on floor 2 that may meet
 HEAVY = {
     "torch",
     "transformers",
