@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import psutil
@@ -15,11 +15,12 @@ from tracer1.sandbox.bubblewrap import Bubblewrap
 SMALL = Limits(wall_s=2.0, cpu_s=2.0, memory_mb=512, processes=12, file_mb=4, folder_mb=16)
 
 
-def _below() -> list[str]:
+def _below(strangers: Collection[int] = ()) -> list[str]:
     found = []
     for child in psutil.Process().children(recursive=True):
         try:
-            found.append(child.name())
+            if child.pid not in strangers:
+                found.append(child.name())
         except psutil.NoSuchProcess:
             continue
     return sorted(found)
@@ -52,10 +53,16 @@ def box(bubblewrap_works: None) -> Iterator[Bubblewrap]:
     sandbox.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def strangers() -> frozenset[int]:
+    """What other tests have left running, such as an executor's sandbox; it may end at any time."""
+    return frozenset(child.pid for child in psutil.Process().children(recursive=True))
+
+
 @pytest.fixture
-def census() -> Callable[[], list[str]]:
-    """The names of this process's descendants: nothing started in a sandbox can leave them."""
-    return _below
+def census(strangers: frozenset[int]) -> Callable[[], list[str]]:
+    """The names of this process's descendants, strangers aside: nothing started in a sandbox can leave them."""
+    return lambda: _below(strangers)
 
 
 @pytest.fixture

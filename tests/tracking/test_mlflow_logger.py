@@ -72,7 +72,7 @@ def test_a_run_in_sqlite_has_config_tags_metrics_and_tables(
     listed = {item.path for item in client.list_artifacts(logger.run_id, "tables/val-0001")}
     assert listed == {"tables/val-0001/page.html", "tables/val-0001/table.json"}
     assert "s3cret" not in Path(client.download_artifacts(logger.run_id, "config.yaml")).read_text()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)  # load_table looks there
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", store)  # load_table looks there
     (experiment,) = client.search_experiments(filter_string="name = 'tracer1'")
     table = client.load_table(experiment.experiment_id, "tables/val-0001/table.json")
     assert list(table["reward"]) == [1.0]

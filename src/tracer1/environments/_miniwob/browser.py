@@ -112,14 +112,17 @@ class Browser:
         Raises:
             EnvironmentFault: there is none, from a new browser either.
         """
-        failures = (playwright_api().Error, TimeoutError)
         try:
             return await self._page_or_stop()
-        except failures as error:
+        except Exception as error:
+            if not is_failure(error):
+                raise
             log.warning("Chromium gave no page (%s); it is started again.", reason_of(error))
         try:
             return await self._page_or_stop()
-        except failures as error:
+        except Exception as error:
+            if not is_failure(error):
+                raise
             raise EnvironmentFault(
                 f"{binary()} gave no page, twice ({reason_of(error)}). Start it by hand with --headless=new to see what it "
                 "lacks; on a machine under heavy load, use fewer environments."
@@ -166,8 +169,16 @@ async def _open_page(browser: Any) -> tuple[Any, Any]:
 
 async def _within_limit(closing: Any) -> None:
     """Waits for something to close that may be dead already and never answer."""
-    with contextlib.suppress(playwright_api().Error, TimeoutError):
+    try:
         await asyncio.wait_for(closing, CLOSE_LIMIT)
+    except Exception as error:
+        if not is_failure(error):
+            raise
+
+
+def is_failure(error: Exception) -> bool:
+    """Whether the browser or Playwright's driver failed. A driver that dies in the middle of a word raises a bare Exception."""
+    return isinstance(error, (playwright_api().Error, TimeoutError, ConnectionError)) or type(error) is Exception
 
 
 class Seat:
@@ -212,7 +223,9 @@ class Seat:
             if task.done():
                 return task.result()
             reason = self._gone.result() if self._gone.done() else f"no answer in {limit:g} s"
-        except playwright_api().Error as error:
+        except Exception as error:
+            if not is_failure(error):
+                raise
             reason = reason_of(error)
         finally:
             task.cancel()
