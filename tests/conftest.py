@@ -4,6 +4,7 @@ Heavy libraries are imported inside the fixtures: the tests of text and geometry
 """
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,22 @@ def _draw_screen(size: tuple[int, int] = (96, 64), square: tuple[int, int] = (40
 def _click(number: int, place: Point, done: bool) -> PlanStep:
     action = Action("click", f"Click square {number}.", point=place)
     return PlanStep(action, DONE if done else NOT_DONE, "a white page", number)
+
+
+@pytest.fixture(scope="session")
+def browser_installed() -> Path:
+    """The folder of MiniWoB++'s pages; asking for it says that a test starts a browser: without one it is skipped, in CI it fails."""
+    from tracer1.environments._miniwob.browser import binary, html_folder, playwright_api
+    from tracer1.errors import MissingDependency
+
+    try:
+        binary()
+        playwright_api()
+        return html_folder()
+    except MissingDependency as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"CI must have a browser. {missing}")
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

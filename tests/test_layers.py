@@ -17,7 +17,7 @@ FLOORS = {
     2: {
         "data", "rewards", "engines", "executors", "environments", "toolbox", "sandbox", "algorithms", "metrics", "tracking",
     },
-    1: {"actions", "alignment", "answers", "chat", "drawing", "needs", "parsing", "prompts", "syntax"},
+    1: {"actions", "alignment", "answers", "chat", "drawing", "json_lines", "needs", "parsing", "prompts", "syntax"},
     0: {"schema", "interfaces", "registry", "errors"},
 }  # fmt: skip
 FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}

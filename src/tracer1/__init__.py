@@ -13,7 +13,7 @@ It also holds the list of names: a new file or package takes its place there and
            algorithms/  metrics/  tracking/
     1      actions.py  alignment.py  answers.py           floor 0 and each other, never in a circle; text and geometry, no torch
            drawing.py  needs.py  parsing.py  prompts.py   (chat/ is the client of OpenAI-compatible servers, for executors and tools)
-           syntax.py  chat/
+           json_lines.py  syntax.py  chat/
     0      schema.py  interfaces.py  registry.py          the standard library and each other, never in a circle
            errors.py
 """

@@ -11,8 +11,8 @@ from typing import Any
 
 from tracer1.errors import ConfigError, DataError, RewardError
 from tracer1.executors import EXECUTORS
+from tracer1.json_lines import check_known, read_object
 from tracer1.parsing import parse_plan
-from tracer1.registry import nearest
 from tracer1.rewards import build_reward
 from tracer1.schema import Box, PlanStep, Response, Rollout, Step
 
@@ -99,15 +99,8 @@ def read_rollout(line: bytes, where: str) -> Rollout:
     Raises:
         DataError: it starts with `where` and says what is wrong with the line.
     """
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise DataError(f"{where}: not a line of UTF-8 JSON ({' '.join(str(error).split())}).") from None
-    if not isinstance(fields, dict):
-        raise DataError(f"{where}: an object with `response` and `reference` is needed, got {fields!r:.60}.")
-    for key in fields:
-        if key not in KEYS:
-            raise DataError(f"{where}: unknown key {key!r}.{nearest(key, list(KEYS))} Known: {', '.join(KEYS)}.")
+    fields = read_object(line, where, "`response` and `reference`")
+    check_known(fields, KEYS, where)
     text, starts_in_think = fields.get("response"), fields.get("starts_in_think", False)
     if not isinstance(text, str):
         raise DataError(f"{where}: `response` must be the response's text, got {text!r:.60}.")

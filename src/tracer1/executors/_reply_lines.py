@@ -3,14 +3,13 @@
 It is strict about a line and lenient about the reply in it, which is a model's. It knows no model: a Dialect reads.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tracer1.actions import RELATIVE_1000
 from tracer1.errors import DataError
 from tracer1.executors._frozen import Dialect
-from tracer1.registry import nearest
+from tracer1.json_lines import check_known, check_present, read_object
 from tracer1.schema import Action
 
 KEYS = ("text", "image_width", "image_height")  # of an input line
@@ -49,18 +48,9 @@ def read_line(line: bytes, where: str) -> tuple[str, int, int]:
     Raises:
         DataError: it starts with `where` and says what is wrong.
     """
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise DataError(f"{where}: not a line of UTF-8 JSON ({' '.join(str(error).split())}).") from None
-    if not isinstance(fields, dict):
-        raise DataError(f"{where}: an object with {', '.join(KEYS)} is needed, got {fields!r:.60}.")
-    for key in fields:
-        if key not in KEYS:
-            raise DataError(f"{where}: unknown key {key!r}.{nearest(key, list(KEYS))} Known: {', '.join(KEYS)}.")
-    for key in KEYS:
-        if key not in fields:
-            raise DataError(f"{where}: `{key}` is missing. A line has {', '.join(KEYS)}.")
+    fields = read_object(line, where, ", ".join(KEYS))
+    check_known(fields, KEYS, where)
+    check_present(fields, KEYS, f"has {', '.join(KEYS)}", where)
     text, *size = (fields[key] for key in KEYS)
     if not isinstance(text, str):
         raise DataError(f"{where}: `text` must be the reply's text, got {text!r:.60}.")

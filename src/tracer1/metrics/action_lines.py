@@ -4,7 +4,6 @@ It is strict about the gold action, which is the user's, and lenient about the p
 there is wrong, not an error. It knows nothing of plans, steps or episodes.
 """
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -12,8 +11,8 @@ from typing import Any
 
 from tracer1.actions import DIRECTIONS, OPPOSITE, canonical_type
 from tracer1.errors import DataError
+from tracer1.json_lines import check_present, read_object
 from tracer1.metrics.rules import Element, Gold, Rule
-from tracer1.registry import nearest
 from tracer1.schema import Action, Box
 
 _TOP = ("gold", "predicted")
@@ -51,17 +50,8 @@ def read_line(line: bytes, where: str) -> tuple[Gold, Action | None]:
     Raises:
         DataError: not a JSON object, no gold action, or one that cannot be read.
     """
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise DataError(f"{where}: not a line of UTF-8 JSON ({' '.join(str(error).split())}).") from None
-    if not isinstance(fields, dict):
-        raise DataError(f"{where}: an object with `gold` and `predicted` is needed, got {fields!r:.60}.")
-    for name in _TOP:
-        if name not in fields:
-            other = next((key for key in fields if key not in _TOP and nearest(key, list(_TOP))), None)
-            hint = f" There is {other!r}." if other else ""
-            raise DataError(f"{where}: `{name}` is missing.{hint} A line is {{gold: {{…}}, predicted: {{…}} or null}}.")
+    fields = read_object(line, where, "`gold` and `predicted`")
+    check_present(fields, _TOP, "is {gold: {…}, predicted: {…} or null}", where)
     if fields["predicted"] is not None and not isinstance(fields["predicted"], dict):
         raise DataError(f"{where}: `predicted` is an action or null, got {fields['predicted']!r:.60}.")
     try:

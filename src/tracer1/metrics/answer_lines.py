@@ -5,16 +5,15 @@ text. It knows nothing of tasks, episodes or averages.
 """
 
 import inspect
-import json
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
 from tracer1.errors import ConfigError, DataError
+from tracer1.json_lines import check_present, read_object
 from tracer1.metrics.answer_rules import ANSWER_RULES, AnswerRule
 from tracer1.metrics.answer_rules._gta import read_gta_gold
 from tracer1.metrics.sentence_similarity import sentence_similarity
-from tracer1.registry import nearest
 
 _TOP = ("prediction", "gold")
 
@@ -70,17 +69,8 @@ def score_answer_lines(lines: Iterable[bytes], rule: AnswerRule, source: str = "
 
 
 def _read_line(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise DataError(f"{where}: not a line of UTF-8 JSON ({' '.join(str(error).split())}).") from None
-    if not isinstance(fields, dict):
-        raise DataError(f"{where}: an object with `prediction` and `gold` is needed, got {fields!r:.60}.")
-    for name in _TOP:
-        if name not in fields:
-            other = next((key for key in fields if key not in _TOP and nearest(key, list(_TOP))), None)
-            hint = f" There is {other!r}." if other else ""
-            raise DataError(f"{where}: `{name}` is missing.{hint} A line is {{prediction: …, gold: …}}.")
+    fields = read_object(line, where, "`prediction` and `gold`")
+    check_present(fields, _TOP, "is {prediction: …, gold: …}", where)
     return fields
 
 
