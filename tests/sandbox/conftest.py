@@ -66,6 +66,13 @@ def census(strangers: frozenset[int]) -> Callable[[], list[str]]:
 
 
 @pytest.fixture
+def started() -> Callable[[], list[str]]:
+    """The names of the descendants started since this was asked for; what an earlier test has ended may still be dying."""
+    before = frozenset(child.pid for child in psutil.Process().children(recursive=True))
+    return lambda: _below(before)
+
+
+@pytest.fixture
 def soon() -> Callable[..., bool]:
     """Whether something becomes true within some seconds."""
     return _eventually
