@@ -24,8 +24,12 @@ FLOOR_OF = {name: floor for floor, names in FLOORS.items() for name in names}
 SAME_FLOOR = {
     ("executors", "toolbox"),
     ("executors", "sandbox"),
+    ("environments", "toolbox"),
+    ("environments", "sandbox"),
     ("toolbox", "sandbox"),
-}  # the only neighbours on floor 2 that may meet
+    ("benchmarks", "plan_act"),
+    ("training", "plan_act"),
+}  # the only neighbours that may meet
 HEAVY = {
     "torch",
     "transformers",
