@@ -18,14 +18,15 @@ help: ## show this
 	@touch $@
 
 .venv/installed-dev: .venv/installed
-	$(PIP) -e '.[dev,browser]'
+	$(PIP) -e '.[dev,browser,desktop]'
+	$(PIP) --no-deps desktop-env==1.0.2
 	@touch $@
 
 demo: .venv/installed ## stage 1, stage 2 and an evaluation with the tiny planner, on a laptop's CPU (SEEDS="1 2 3" for more)
 	.venv/bin/python tools/demo.py --seeds $(SEEDS)
 
-test: .venv/installed-dev ## the tests
-	.venv/bin/python -m pytest
+test: .venv/installed-dev ## the tests, side by side on at most four cores (python -m pytest FILE runs one file alone)
+	.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 .venv-vllm/installed: constraints-vllm.txt pyproject.toml tests/torchvision_operators/torchvision_operators.py
 	$(PYTHON) -m venv .venv-vllm || python3 -m venv .venv-vllm

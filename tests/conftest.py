@@ -5,6 +5,7 @@ Heavy libraries are imported inside the fixtures: the tests of text and geometry
 
 import io
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,18 @@ TEXTS = (
     '<think>The button is red.</think><answer>\nStep 1: {"screenshot_abstraction": "a form with a button", '
     '"action": {"action_type": "click", "step_instruction": "Click the red button.", "point": [512, 133]}, "status": "done"}\n</answer>',
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before torch is loaded: side by side (`-n`), each worker and what it starts has its share of the cores.
+
+    A shell without job control lets what it starts with `&` ignore Ctrl-C, and so would all programs that tests interrupt.
+    """
+    if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+        share = len(os.sched_getaffinity(0)) // int(workers)
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _draw_screen(size: tuple[int, int] = (96, 64), square: tuple[int, int] = (40, 20), colour: str = "red") -> bytes:

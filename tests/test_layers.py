@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1] / "src" / "tracer1"
 
 FLOORS = {
     5: {"train", "eval", "agent"},
-    4: {"training", "benchmarks", "plan_act", "scoring"},
+    4: {"training", "benchmarks", "plan_act", "report", "scoring"},
     3: {"models"},
     2: {
         "data", "rewards", "engines", "executors", "environments", "toolbox", "sandbox", "algorithms", "metrics", "tracking",
@@ -26,9 +26,13 @@ SAME_FLOOR = {
     ("executors", "sandbox"),
     ("environments", "toolbox"),
     ("environments", "sandbox"),
+    ("environments", "data"),
+    ("environments", "metrics"),
     ("toolbox", "sandbox"),
     ("benchmarks", "plan_act"),
     ("training", "plan_act"),
+    ("report", "plan_act"),
+    ("report", "training"),
 }  # the only neighbours that may meet
 HEAVY = {
     "torch",

@@ -24,7 +24,7 @@ def main(cfg: DictConfig) -> None:
     from tracer1.interfaces import Sampling
     from tracer1.plan_act.planner import load_planner
     from tracer1.plan_act.replay import ReplayPlanner
-    from tracer1.plan_act.session import Session, asked_of, jobs_of, rules_of
+    from tracer1.plan_act.session import Session, asked_of, jobs_of, rules_of, without_refused
     from tracer1.training import recipes
 
     load_plugins(cfg.plugins)
@@ -36,7 +36,8 @@ def main(cfg: DictConfig) -> None:
     session = Session(Path(cfg.paths.output_dir), settings, plain["agent"]["tracking_uri"], rules)
     with ExitStack() as stack:
         environments = [stack.enter_context(closing(recipes.build(ENVIRONMENTS, place)))]
-        jobs = jobs_of(known=environments[0].tasks(), **asked) if replay is None else replay.jobs
+        first = environments[0]
+        jobs = replay.jobs if replay else without_refused(jobs_of(known=first.tasks(), **asked), first)
         for _ in range(min(cfg.agent.parallel, len(jobs)) - 1):
             environments.append(stack.enter_context(closing(recipes.build(ENVIRONMENTS, place))))
         if replay is not None:

@@ -1,4 +1,4 @@
-"""Scores a policy on held-out steps: `python src/tracer1/eval.py model.path=outputs/demo_stage1/policy`. Builds and wires only."""
+"""Scores a policy on held-out steps, or on a benchmark: `python src/tracer1/eval.py +benchmark=miniwob_trained`. Builds and wires only."""
 
 import os
 import sys
@@ -16,42 +16,41 @@ from tracer1.training.entry import launch, load_plugins, quiet_libraries
 
 
 def main(cfg: DictConfig) -> None:
-    """Reads the config, samples and scores, prints the figures."""
-    import torch  # only now: a mistake in the config is answered before torch is loaded
-
+    """Reads the config, samples and scores or plays, prints the figures."""
     from tracer1.benchmarks import BENCHMARKS, run_benchmark
+    from tracer1.benchmarks._played import PlayedBenchmark
+    from tracer1.benchmarks._playing import play_benchmark
     from tracer1.engines import ENGINES
     from tracer1.executors import EXECUTORS
-    from tracer1.models.options import ModelOptions
-    from tracer1.models.policy import PolicyModule
+    from tracer1.interfaces import Sampling
+    from tracer1.plan_act.planner import load_planner
     from tracer1.rewards import build_reward
     from tracer1.training import recipes
-    from tracer1.training.progress import ProgressReporter
-    from tracer1.training.round_rules import FaultLimit
+    from tracer1.training.evaluation import evaluating
     from tracer1.training.summary import EvaluationReport, write_report
 
     quiet_libraries()
     load_plugins(cfg.plugins)
     plain = OmegaConf.to_container(cfg, resolve=True)
-    model = plain["model"]
-    parts = {
-        "engine": recipes.build(ENGINES, plain["engine"]),
-        "executor": recipes.build(EXECUTORS, plain["executor"]),
-        "reward": build_reward(plain["reward"]["terms"]),
-    }
+    model, folder = plain["model"], Path(cfg.paths.output_dir)
+    engine, executor = recipes.build(ENGINES, plain["engine"]), recipes.build(EXECUTORS, plain["executor"])
     benchmark = recipes.build(BENCHMARKS, plain.get("benchmark") or {})
-    steps = recipes.make_steps(plain["data"], plain["reward"]).val_steps() if benchmark is None else []
-    policy = PolicyModule(model["path"], prompt=model["prompt"], optimizer=None, options=ModelOptions.of(model))
-    evaluator = recipes.make_evaluator(steps, plain["evaluation"], parts, cfg.seed)
-    evaluator.faults = FaultLimit(cfg.rollout.max_faults)
-    with ProgressReporter() as reporter:
-        evaluator.report = reporter.stage
-        policy.to("cuda" if torch.cuda.is_available() else "cpu")
-        if benchmark is None:
-            report = EvaluationReport(model["path"], *evaluator.run(policy))
-        else:
-            answers = evaluator.answers(policy, benchmark.batches(), benchmark.total, benchmark.point == "executor")
-            report = run_benchmark(benchmark, answers, Path(cfg.paths.output_dir), {"policy": model["path"]})
+    if isinstance(benchmark, PlayedBenchmark):
+        sampling = plain["evaluation"]["sampling"]
+        planner = load_planner(model, engine, Sampling(**sampling), seed=cfg.seed, at_most=benchmark.parallel)
+        whose = {"policy": model["path"], "executor": plain["executor"]["name"], "horizon": model["prompt"]["horizon"]}
+        whose |= {"sampling": sampling, "run_seed": cfg.seed}
+        report = play_benchmark(benchmark, planner, executor, folder, whose)
+    else:
+        parts = {"engine": engine, "executor": executor, "reward": build_reward(plain["reward"]["terms"])}
+        steps = recipes.make_steps(plain["data"], plain["reward"]).val_steps() if benchmark is None else []
+        evaluator = recipes.make_evaluator(steps, plain["evaluation"], parts, cfg.seed)
+        with evaluating(evaluator, model, cfg.rollout.max_faults) as policy:
+            if benchmark is None:
+                report = EvaluationReport(model["path"], *evaluator.run(policy))
+            else:
+                answers = evaluator.answers(policy, benchmark.batches(), benchmark.total, benchmark.point == "executor")
+                report = run_benchmark(benchmark, answers, folder, {"policy": model["path"]})
     report.show(cfg.run_name)
     write_report(cfg.report, report.as_json())
 

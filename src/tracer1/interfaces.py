@@ -119,6 +119,10 @@ class Observation:
 
     screenshot: bytes  # PNG or JPEG
     text: str = ""  # what the environment says beside it, "" where it says nothing
+    shown: bool = True  # False: the screenshot only stands in for one, and the planner is told that there is none
+    meta: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # goes to the step's; of tools what the prompt shows of it (prompts.py)
 
 
 class Environment(Protocol):
@@ -128,13 +132,24 @@ class Environment(Protocol):
     `reset` begins on a whole one.
     """
 
-    platform: str  # desktop | mobile | web: which actions the agent is told of
+    platform: str  # desktop | mobile | web | tool: which actions the agent is told of
 
     def tasks(self) -> Sequence[str]:
-        """What `reset` takes, in a fixed order."""
+        """What `reset` takes, in a fixed order; refused ones included."""
+
+    def refuses(self, task: str) -> str:
+        """Why a task cannot be played or scored here, e.g. for want of a library or an application; "" where it can.
+
+        Asked before anything is played: whoever plays several tasks leaves these out and names them, for they are no score of 0, and
+        `reset` raises ConfigError with the same words. What is absent for all tasks raises MissingDependency.
+        """
 
     def reset(self, task: str, seed: int) -> tuple[str, Observation]:
-        """Starts an episode; returns its instruction and the first observation. Raises ConfigError for no such task."""
+        """Starts an episode; returns its instruction and the first observation.
+
+        Raises:
+            ConfigError: no such task, or one that is refused.
+        """
 
     def step(self, action: Action) -> tuple[Observation, bool]:
         """Acts; returns the next observation and whether the episode has ended. An action that is not possible here does nothing."""

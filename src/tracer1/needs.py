@@ -18,6 +18,7 @@ NEEDS = {
     "place": "the place of its action: a point or a box, and the end of a drag",
     "box": "a box around its action's target",
     "outcome": "a recorded outcome of its tool call that an answer could be compared with",
+    "episode": "an episode that is played (recipe=online); recorded steps have none",
 }
 
 SAID_NOTHING = "No observation found"  # how T3's agent reports a block that printed nothing (tools, section 1)
@@ -42,6 +43,8 @@ def checked_needs(names: Iterable[str], where: str) -> tuple[str, ...]:
 
 def lacking(step: Step, needs: Iterable[str]) -> str | None:
     """The first of `needs` that the step lacks, None where it has them all."""
+    if "episode" in needs:
+        return "episode"
     if step.platform == "tool":
         return "outcome" if "outcome" in needs and not _has_outcome(step) else None
     action = step.future[0].action

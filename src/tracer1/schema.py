@@ -116,6 +116,9 @@ class Outcome:
     )
     fault: str = ""  # the infrastructure failed for good: no verdict; the rollout is masked out of its group
     cached: bool = False  # answered without executing anything
+    score: float | None = (
+        None  # the environment's own, of the whole episode that this was a turn of; None: none was played
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from tracer1.training.demo import demonstrate
 from tracer1.training.dry_run import rehearse
 from tracer1.training.entry import launch, load_plugins, quiet_libraries
+from tracer1.training.study import run_job
 
-GROUPS = ("data", "model", "reward", "algorithm", "rollout", "evaluation")
+GROUPS = ("data", "model", "reward", "algorithm", "rollout", "evaluation", "environment", "online")
 
 
 def main(cfg: DictConfig) -> None:
@@ -27,6 +28,7 @@ def main(cfg: DictConfig) -> None:
     from tracer1.engines import ENGINES
     from tracer1.executors import EXECUTORS
     from tracer1.training import recipes
+    from tracer1.training.online_recipe import online
     from tracer1.training.summary import report
 
     began = time.monotonic()
@@ -46,9 +48,11 @@ def main(cfg: DictConfig) -> None:
         checkpoint_every=cfg.checkpoint.every,
         checkpoint_keep=cfg.checkpoint.keep,
     )
-    groups = {name: plain[name] for name in GROUPS}
+    groups = {name: plain.get(name) for name in GROUPS}
     parts = {"engine": recipes.build(ENGINES, plain["engine"]), "executor": recipes.build(EXECUTORS, plain["executor"])}
-    if cfg.recipe == "warmstart":
+    if cfg.recipe == "online":
+        online(run, groups=groups, parts=parts, rounds=cfg.rounds)
+    elif cfg.recipe == "warmstart":
         recipes.warmstart(run, groups=groups, parts=parts, settings=plain["warmstart"])
     else:
         recipes.grpo(run, groups=groups, parts=parts, rounds=cfg.rounds)
@@ -56,4 +60,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    launch(main, "train", rehearse, demonstrate)
+    launch(main, "train", rehearse, demonstrate, run_job)

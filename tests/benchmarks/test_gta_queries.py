@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tracer1.benchmarks._gta_queries import GtaQuery, read_gta
+from tracer1.environments._tools.gta_queries import GtaQuery, read_gta
 from tracer1.errors import DataError
 from tracer1.metrics.gta import NAMES, GtaTask, episode_figures, step_figures
 from tracer1.metrics.share import Share
@@ -89,6 +89,7 @@ def test_files_that_are_missing_are_said(tmp_path: Path):
     ("queries", "said"),
     [
         ([], "an object of queries is needed, got []. GTA is released as Jize1/GTA on Hugging Face"),
+        ({}, "holds no query. GTA is released as"),
         ({"7": 3}, "query '7' is no object"),
         ({"7": item(dialogs=None)}, "query '7': `dialogs` must be a list of objects, got None"),
         ({"7": item(dialogs=[])}, "query '7': `dialogs` must begin with the user's turn"),
@@ -112,6 +113,11 @@ def test_what_is_not_laid_out_so_is_named(tmp_path: Path, queries: object, said:
 
 def test_a_file_that_cannot_be_read(tmp_path: Path):
     with pytest.raises(DataError, match=r"No such file or directory\. GTA is released as"):
+        read_gta(tmp_path)
+    (tmp_path / "gta_all.json").write_text("{}")
+    with pytest.raises(
+        DataError, match=r"No such file or directory\. Is it one of gta_all\.json\? Then name that file\."
+    ):
         read_gta(tmp_path)
     (tmp_path / "dataset.json").write_text("{")
     with pytest.raises(DataError, match="not a file of UTF-8 JSON"):

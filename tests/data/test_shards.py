@@ -55,6 +55,28 @@ def test_history_and_future_are_cut_when_reading(tmp_path):
     assert next(read_steps([path], history=0)).history == ()
 
 
+def test_a_ctrl_c_is_not_lost_in_a_finalizer(tmp_path, monkeypatch):
+    """Python swallows what is raised while it finalises a file that nobody has closed."""
+    opened = []
+
+    class Kept(tarfile.ExFileObject):
+        def __init__(self, *of):
+            super().__init__(*of)
+            opened.append(self)
+
+    path = one_shard(tmp_path, trajectory("a", 3))
+    monkeypatch.setattr(tarfile.TarFile, "fileobject", Kept)
+    assert len(list(read_steps([str(path)]))) == 3
+    assert len(opened) == 6
+    assert all(file.closed for file in opened)
+
+
+def test_webdatasets_own_members_are_left_out(tmp_path):
+    path = one_shard(tmp_path, trajectory("a", 2))
+    more = rewrite(path, {"__index__": b"x", "__meta__/notes.json": b"x"})
+    assert list(read_steps([str(more)])) == list(read_steps([str(path)]))
+
+
 @pytest.mark.parametrize("compress", [False, True])
 def test_a_cut_anywhere_is_named_with_the_last_whole_step(tmp_path, compress):
     path = one_shard(tmp_path, trajectory("a", 3), trajectory("b", 3), compress=compress)

@@ -8,7 +8,7 @@ from tracer1.schema import Action
 
 
 def evaluate(one: MiniWob, script: str):
-    return SHARED.run(one._episode.page.evaluate(script))
+    return SHARED.run(one._episode.document.evaluate(script))
 
 
 def middle(one: MiniWob, selector: str) -> tuple[float, float]:

@@ -191,6 +191,10 @@ def test_the_step_budget_is_ten_times_the_complexity_and_ends_the_episode(world)
         world.step(Action("finished"))
 
 
+def test_no_task_is_refused(world):
+    assert {world.refuses(task) for task in world.tasks()} == {""}
+
+
 def test_an_ending_in_the_last_step_counts(world):
     world.reset("FindSomething", 30)
     world.step(Action("wait"))

@@ -12,7 +12,7 @@ from tracer1.errors import MissingDependency
 from tracer1.schema import Action
 
 sys.path.insert(0, str(Path(__file__).parent))
-from desktop_fixtures import act, or_skip
+from desktop_fixtures import SMALL, act, or_skip, skip
 from desktop_solutions import SOLUTIONS
 
 TASKS = read_tasks(OURS)
@@ -21,7 +21,7 @@ TASKS = read_tasks(OURS)
 @pytest.fixture(scope="module")
 def desktop() -> Iterator[Desktop]:
     or_skip()
-    environment = Desktop(pause_s=0.2)
+    environment = Desktop(**SMALL)
     yield environment
     environment.close()
 
@@ -45,10 +45,9 @@ def test_whatever_is_launched_is_waited_for(name: str):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_scores_nothing_before_and_everything_after_its_solution(desktop: Desktop, name: str):
-    try:
-        instruction, _ = desktop.reset(name, seed=0)
-    except MissingDependency as missing:
-        pytest.skip(str(missing))
+    if reason := desktop.refuses(name):
+        skip(reason)
+    instruction, _ = desktop.reset(name, seed=0)
     assert instruction == TASKS[name]["instruction"]
     assert desktop.score() == 0
     act(desktop, *SOLUTIONS[name])

@@ -14,7 +14,7 @@ from tracer1.schema import Action
 def click_on(environment, selector: str) -> Action:
     """A click on the middle of an element, as a policy that sees it would give it."""
     script = "s => { const r = document.querySelector(s).getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }"
-    x, y = SHARED.run(environment._episode.page.evaluate(script, selector))
+    x, y = SHARED.run(environment._episode.document.evaluate(script, selector))
     return Action("click", point=(x / 0.16, y / 0.21))
 
 
@@ -66,12 +66,12 @@ def test_wrong_click_ends_with_reward_below_0_and_later_actions_do_nothing(miniw
 def test_scroll_direction_is_the_side_that_is_revealed(miniwob):
     miniwob.reset("scroll-text-2", 0)
     read = "document.getElementById('text-area').scrollTop"
-    start = SHARED.run(miniwob._episode.page.evaluate(read))
+    start = SHARED.run(miniwob._episode.document.evaluate(read))
     miniwob.step(Action("scroll", direction="down", point=(500.0, 500.0)))
-    lower = SHARED.run(miniwob._episode.page.evaluate(read))
+    lower = SHARED.run(miniwob._episode.document.evaluate(read))
     miniwob.step(Action("scroll", direction="up", point=(500.0, 500.0)))
     assert lower > start
-    assert SHARED.run(miniwob._episode.page.evaluate(read)) == start
+    assert SHARED.run(miniwob._episode.document.evaluate(read)) == start
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,10 @@ def test_finished_ends_the_episode_without_reward(miniwob):
 def test_unknown_task_names_the_nearest(miniwob):
     with pytest.raises(ConfigError, match="'login-user'"):
         miniwob.reset("login-usr", 0)
+
+
+def test_no_task_is_refused(miniwob):
+    assert {miniwob.refuses(task) for task in miniwob.tasks()} == {""}
 
 
 def test_step_before_reset_is_a_user_error():

@@ -1,5 +1,6 @@
 """The recorder's parts that need no browser: places, pictures, rules, surveys, steps."""
 
+import asyncio
 import io
 import random
 
@@ -107,3 +108,25 @@ def test_missing_pages_say_how_to_install_them(monkeypatch):
     monkeypatch.setattr(browser.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependency, match=r"pip install 'tracer1\[browser\]'"):
         browser.html_folder()
+
+
+def test_many_pages_are_opened_a_few_at_a_time(monkeypatch):
+    opening, most = set(), []
+
+    async def open_page(running) -> tuple[None, None]:
+        opening.add(asyncio.current_task())
+        most.append(len(opening))
+        await asyncio.sleep(0.001)
+        opening.discard(asyncio.current_task())
+        return None, None
+
+    class Running(browser.Browser):
+        async def _running(self) -> None: ...
+
+    async def open_all() -> int:
+        one = Running()
+        return len(await asyncio.gather(*(one.new_page() for _ in range(20))))
+
+    monkeypatch.setattr(browser, "_open_page", open_page)
+    assert asyncio.run(open_all()) == 20
+    assert max(most) == browser.OPENED_AT_ONCE

@@ -176,7 +176,9 @@ def test_one_machine_serves_many_episodes(world):
 
 def test_a_task_whose_metric_needs_a_stand_in_is_refused_before_it_costs_an_episode(world):
     assert "absent_spreadsheet_library" in world.refuses("os/task-3")
-    with pytest.raises(MissingDependency, match=r"task-3 is refused.*'compare_table' needs absent_spreadsheet_library"):
+    with pytest.raises(
+        ConfigError, match=r"'os/task-3' is refused, not scored 0: .*'compare_table' needs absent_spreadsheet_library"
+    ):
         world.reset("os/task-3", 0)
     assert not fakes.Machine.started
 

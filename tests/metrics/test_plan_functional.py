@@ -3,6 +3,7 @@
 import pytest
 
 from tracer1.metrics import click_accuracy, format_score, step_success, trajectory_reward, type_match
+from tracer1.metrics.functional import plan_length, repeating, repeating_more
 from tracer1.parsing import format_plan, parse_plan
 from tracer1.schema import DONE, Action, Plan, PlanStep, Step
 
@@ -80,3 +81,22 @@ def test_trajectory_reward_and_format():
     assert trajectory_reward(reference, Plan()) == 0.0
     assert format_score(reference, plan(CLICK)) == 1.0
     assert format_score(reference, UNREADABLE) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("planned", "expert", "repeats", "more", "length"),
+    [
+        (("click", "click"), ("click",), 0, 0, 2),
+        (("click",) * 3, ("click", "type"), 1, 1, 3),
+        (("click",) * 3, ("click",) * 3, 1, 0, 3),  # the expert repeats himself as often
+        (("click",) * 4, ("click",) * 3, 1, 1, 4),
+        (("tap", "click", "click"), ("click",), 1, 1, 3),  # an alias is the same type
+        ((), ("click",), 0, 0, 0),
+    ],
+)
+def test_repetitions_and_length(planned: tuple, expert: tuple, repeats: float, more: float, length: float):
+    def steps(types: tuple[str, ...]) -> tuple[PlanStep, ...]:
+        return tuple(PlanStep(Action(name, point=(1, 1)), "not done", "page") for name in types)
+
+    about, said = Step("a", "toy", "a", 0, "u", None, (), steps(expert)), Plan(steps(planned))
+    assert [f(about, said) for f in (repeating, repeating_more, plan_length)] == [repeats, more, length]

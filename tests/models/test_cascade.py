@@ -33,7 +33,11 @@ def by_two_calls(tensors: list[torch.Tensor], hidden: torch.Tensor | None = None
 def test_gradients_by_finite_differences():
     hidden = torch.zeros(2, 1, 1, 7, dtype=torch.float64)
     hidden[1, ..., 5:] = -torch.inf
-    assert torch.autograd.gradcheck(lambda *tensors: by_two_calls(list(tensors), hidden), inputs(torch.float64))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # the fast mode projects on random directions
+        assert torch.autograd.gradcheck(
+            lambda *tensors: by_two_calls(list(tensors), hidden), inputs(torch.float64), fast_mode=True
+        )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from toy_square import SquareWorld
 
 import tracer1.agent
 from tracer1.environments import ENVIRONMENTS
@@ -118,6 +119,23 @@ def test_a_missing_browser_is_one_error(agent, monkeypatch):
         agent("+environment=miniwob", "environment.seeds=3", "agent.tracking_uri=null")
 
 
+def test_a_refused_task_is_named_left_out_and_no_score_of_0(agent, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(SquareWorld, "refused", {"reach": "it needs a ruler"})
+    printed = agent(
+        *SQUARE[:2], "+environment.task=[reach,endless,reach]", "+environment.seeds=2", "agent.max_steps=1",
+        "agent.tracking_uri=null",
+    )  # fmt: skip
+    assert [row[:2] for row in rows(printed)] == [["endless", "0"], ["endless", "1"]]
+    said = [record.message for record in caplog.records if "refused" in record.message]
+    assert said == ["reach is refused and left out, not scored 0: it needs a ruler"]
+
+
+def test_when_all_tasks_are_refused_the_reasons_are_the_error(agent, monkeypatch):
+    monkeypatch.setattr(SquareWorld, "refused", {"endless": "it needs a ruler"})
+    with pytest.raises(ConfigError, match="every task is refused, not scored 0: endless: it needs a ruler"):
+        agent(*SQUARE, "model.path=/nowhere")
+
+
 def test_jobs_are_made_of_tasks_and_seeds():
     known = ["a", "b"]
     assert [(job.task, job.seed) for job in jobs_of(["b", "a"], 2, 10, known)] == [
@@ -128,7 +146,7 @@ def test_jobs_are_made_of_tasks_and_seeds():
     ]
     assert [(job.task, job.seed) for job in jobs_of("all", [7], 0, known)] == [("a", 7), ("b", 7)]
     for tasks, seeds in (([], 1), ("a", []), ("a", [1.5]), ("a", True), ("a", "12"), ("a", None), ("a", -1)):
-        with pytest.raises(ConfigError, match=r"environment\.seeds"):
+        with pytest.raises(ConfigError, match=r"environment\.(seeds|task is empty)"):
             jobs_of(tasks, seeds, 0, known)
 
 

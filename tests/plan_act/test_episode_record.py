@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from toy_square import Notes, Refuses, ScriptedPlanner, SquareWorld, click, plan_to_goal
 
-from tracer1.errors import DataError
+from tracer1.errors import DataError, EnvironmentFault
 from tracer1.executors.direct import DirectExecutor
 from tracer1.parsing import format_plan
 from tracer1.plan_act.episode import Job, Rules
@@ -60,7 +60,44 @@ def test_what_was_played_is_read_back(tmp_path):
 def test_a_line_per_turn_and_one_for_each_end(tmp_path):
     path, _, _ = recorded(tmp_path, [Job("crash-2", 4)], say=plan_to_goal)
     kinds = [(line["kind"], line.get("attempt")) for line in map(json.loads, path.read_text().splitlines())]
-    assert kinds == [("run", None), ("turn", 0), ("end", 0), ("turn", 1), ("turn", 1), ("end", 1)]
+    assert kinds == [("run", None), ("turn", 0), ("fault", 0), ("end", 0), ("turn", 1), ("turn", 1), ("end", 1)]
+
+
+def test_the_turn_in_which_the_environment_crashed_is_kept_with_its_plan(tmp_path):
+    path, (result,), _ = recorded(tmp_path, [Job("crash-2", 4)], rules=Rules(restarts=0))
+    (episode,) = read_record(path).episodes
+    broken = episode.broken
+    assert (result.end, [turn.number for turn in episode.turns], broken.number) == ("fault", [1], 2)
+    assert [bool(one.error) for one in broken.tries] == [True, False]  # the plan that was sampled again, too
+    assert broken.action == broken.tries[1].plan.steps[0].action
+    assert broken.screenshot.read_bytes() == episode.last.read_bytes()
+    assert broken.seconds["execute"] > 0
+    (line,) = [line for line in map(json.loads, path.read_text().splitlines()) if line["kind"] == "fault"]
+    assert line["error"] == episode.fault == "The square world has crashed; its next reset begins on a whole one."
+
+
+def test_the_turn_in_which_the_executor_failed_is_kept_with_its_plan(tmp_path):
+    fails = Refuses(lambda rollout: Outcome(fault="the server is gone"))
+    path, _, _ = recorded(tmp_path, [Job("reach", 3)], plan_to_goal, fails, rules=Rules(restarts=0))
+    (episode,) = read_record(path).episodes
+    (one,) = episode.broken.tries
+    assert (episode.turns, episode.broken.action, one.error) == ([], None, "the server is gone")
+    assert one.plan.steps[0].action.point == (500.0, 500.0)
+
+
+def test_a_fault_before_any_plan_has_no_turn(tmp_path):
+    def gone(step, attempt):
+        raise EnvironmentFault("the screenshot is no picture")
+
+    path, _, _ = recorded(tmp_path, [Job("reach", 3)], gone, rules=Rules(restarts=0))
+    (episode,) = read_record(path).episodes
+    assert (episode.broken, episode.fault) == (None, "the screenshot is no picture")
+
+
+def test_whole_episodes_have_no_broken_turn(tmp_path):
+    path, _, notes = recorded(tmp_path)
+    assert all(episode.broken is None for episode in read_record(path).episodes)
+    assert all(episode.broken is None for episode in notes.episodes if episode.end != "fault")
 
 
 def test_places_keep_all_their_digits(tmp_path):

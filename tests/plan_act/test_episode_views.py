@@ -60,6 +60,25 @@ def test_an_episode_is_a_trace_with_a_span_per_look_plan_and_act():
     assert (again.error, again.inputs["attempt"]) == ("", 1)
 
 
+def test_a_trace_has_no_empty_values():
+    _, notes = played([Job("reach", 3)])
+    looks, plans = (span for span in episode_span(notes.episodes[0]).below if span.name in ("observe", "plan")), []
+    for span in looks:
+        for values in (span.inputs, span.outputs, *span.outputs.get("steps", ())):
+            assert not [name for name, value in values.items() if value in ("", None, [])]
+        plans += span.outputs.get("steps", ())
+    assert plans
+
+
+def test_the_turn_that_met_a_fault_is_in_the_trace_with_the_fault():
+    _, notes = played([Job("crash-1", 3)], rules=Rules(restarts=0))
+    observe, plan, execute = episode_span(notes.episodes[0]).below
+    assert (observe.name, plan.error, len(plan.outputs["steps"])) == ("observe", "", 2)
+    assert execute.error == notes.episodes[0].fault
+    assert execute.outputs["action"]["point"] == [500, 500]
+    assert observe.time[0] <= plan.time[1] <= execute.time[1]
+
+
 def test_traces_reach_mlflow_with_their_screenshots(tmp_path):
     from mlflow import MlflowClient
     from mlflow.tracing.attachments import Attachment
@@ -186,9 +205,7 @@ def recording(tmp_path):
 def test_the_page_holds_everything_and_loads_nothing(recording):
     html = page(recording, recording.episodes)
     assert html.count("<section") == 3
-    assert (
-        html.count("data:image/webp;base64,") == 7
-    )  # two turns and the end, of two episodes; the third ended in its first
+    assert html.count("data:image/webp;base64,") == 8  # 2 x (2 turns, end); broken turn, end
     assert not re.search(r'(src|href)="(?!data:|#)', html)
     assert "default-src 'none'" in html
     for text in (
@@ -226,7 +243,7 @@ def test_a_missing_screenshot_leaves_the_rest_of_the_page(recording):
     html = page(recording, recording.episodes)
     assert "cannot be read: No such file" in html
     assert "is not an image" in html
-    assert html.count("<article") == 7
+    assert html.count("<article") == 8
 
 
 def test_the_tool_writes_the_page_and_names_mistakes(recording, capsys, monkeypatch):

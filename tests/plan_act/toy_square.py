@@ -8,6 +8,7 @@ import io
 import random
 import threading
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from PIL import Image, ImageDraw
 
@@ -24,6 +25,7 @@ class SquareWorld:
     """Moves a square to where it is clicked; score 1 where that is the goal, -1 otherwise."""
 
     platform = "web"
+    refused: ClassVar[dict[str, str]] = {}  # task -> why
 
     def __init__(self) -> None:
         self.place: Point = (0.0, 0.0)
@@ -38,6 +40,9 @@ class SquareWorld:
 
     def tasks(self) -> Sequence[str]:
         return ["reach", "endless", "crash-1", "crash-2", "crash-always"]
+
+    def refuses(self, task: str) -> str:
+        return self.refused.get(task, "")
 
     def reset(self, task: str, seed: int) -> tuple[str, Observation]:
         if task not in self.tasks():

@@ -104,7 +104,7 @@ def attacked(box: Bubblewrap, folder: Path, small, census, soon):
         with box.session(folder) as session:
             begin = time.monotonic()
             ran = session.run(textwrap.dedent(code))
-            assert time.monotonic() - begin < small.wall_s + 1.0
+            assert time.monotonic() - begin < small.wall_s + 3.0
             assert session.run("print('alive')").output == "alive\n"
         with box.session(folder) as another:
             assert another.run("print('alive')").output == "alive\n"

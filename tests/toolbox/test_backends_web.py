@@ -118,7 +118,7 @@ def test_a_slow_service_is_given_up_in_time(serve, slow):
     start = time.monotonic()
     with pytest.raises(ExecutorError, match="within 1 s"):
         engine("searxng", serve([slow]), timeout_s=0.4, patience_s=1.0).search("?")
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 4.5
 
 
 def test_a_dead_service_is_infrastructure(serve):
@@ -246,7 +246,7 @@ def test_a_slow_page_is_given_up_in_time(serve, slow):
     with pytest.raises(ToolError) as raised:
         reader(timeout_s=0.5).read(serve([slow]).url)
     assert raised.value.kind == "timeout"
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4.5
 
 
 def test_a_page_that_breaks_off_is_told(serve):

@@ -129,9 +129,9 @@ def test_flush_of_a_store_that_hangs_or_is_down_is_bounded(tmp_path: Path) -> No
     setup.store.hang.clear()
     started = time.monotonic()
     setup.log(0)
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < 2
     assert not setup.delivery.flush(0.3)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4
     setup.store.down = True
     setup.store.hang.set()
     wait_until(lambda: setup.delivery._failures > 0)

@@ -11,6 +11,8 @@ from rich.text import Text
 
 from tracer1.metrics.episodes import Estimate
 
+MOST_TASKS = 150  # whose rates are shown one by one; the file has all
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -33,6 +35,8 @@ class BenchmarkResult:
     episodes: int
     about: Mapping[str, Any] = field(default_factory=dict)  # how it was computed, what was counted
     published: Sequence[Published] = ()
+    by_task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # task -> its rate, then what belongs to it
+    notes: Sequence[str] = ()  # lines below the table
 
     def values(self) -> dict[str, float]:
         """Figures by name, those of which nothing counted left out."""
@@ -50,6 +54,7 @@ class BenchmarkResult:
                 name: {"value": _plain(f.value), "low": _plain(f.low), "high": _plain(f.high)}
                 for name, f in self.figures.items()
             },
+            **({"by_task": {task: dict(row) for task, row in self.by_task.items()}} if self.by_task else {}),
             "published": [
                 {
                     "published": True,
@@ -76,7 +81,12 @@ class BenchmarkResult:
             table.add_section()
         for p in self.published:
             table.add_row(Text(f"published, {p.source}: {p.agent} {p.what}".rstrip()), Text(_percent(p.value)), "")
-        (console or Console()).print(table)
+        console = console or Console()
+        console.print(table)
+        if 0 < len(self.by_task) <= MOST_TASKS:
+            console.print(_tasks_table(self.by_task))
+        for note in self.notes:
+            console.print(Text(note), soft_wrap=True)
 
 
 def _plain(value: float) -> float | None:
@@ -85,3 +95,17 @@ def _plain(value: float) -> float | None:
 
 def _percent(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def _tasks_table(by_task: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Tasks of one rate in a row, the best first."""
+    rates: dict[float, list[str]] = {}
+    for task, row in by_task.items():
+        rate = next(iter(row.values()))
+        rates.setdefault(-math.inf if rate is None else rate, []).append(task)
+    table = Table()
+    table.add_column("%", justify="right", no_wrap=True)
+    table.add_column("tasks", overflow="fold")
+    for rate in sorted(rates, reverse=True):
+        table.add_row("–" if rate == -math.inf else _percent(rate), Text(", ".join(rates[rate])))
+    return table

@@ -9,6 +9,7 @@ import glob
 import gzip
 import json
 import logging
+import re
 import tarfile
 import zlib
 from collections import deque
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 OnBadStep = str | Callable[[str], None]  # "error", "warn", or a function that is told what is skipped
 
 REMEDY = "Write the shard again with tools/make_shards.py, or skip bad steps with data.on_bad_step=warn."
+_ASIDE = re.compile(r"__[^/]*__($|/)")
 END_MARK = 1024  # bytes: a tar file ends with two blocks of zeros
 
 
@@ -175,16 +177,30 @@ class _Tail:
             raise EOFError("the end mark is missing")
 
 
+def _files(stream: _Tail) -> Iterator[tuple[str, bytes]]:
+    """The files of a tar with their names, WebDataset's own (`__name__`) aside.
+
+    Not WebDataset's loop, which leaves closing each file to Python's finalizer: a Ctrl-C that comes meanwhile is lost without a word.
+    """
+    with tarfile.open(fileobj=stream, mode="r|*") as archive:
+        for info in archive:
+            if info.isreg() and not _ASIDE.match(info.name):
+                with archive.extractfile(info) as file:
+                    data = file.read()
+                yield info.name, data
+            archive.members = []  # else it remembers all of them
+
+
 def _members(url: str, cache: Path | str | None) -> Iterator[dict[str, Any]]:
     """The steps' members, `{"__key__": key, "json": bytes, "png": bytes}`; raises UnreadableShard at a cut."""
-    from webdataset.tariterators import group_by_keys, tar_file_iterator
+    from webdataset.tariterators import group_by_keys
 
     names: deque[str] = deque(maxlen=2)  # a step is whole once the next member has begun
 
     def files(stream: _Tail) -> Iterator[dict[str, Any]]:
-        for file in tar_file_iterator(stream):
-            names.append(file["fname"])
-            yield {**file, "__url__": url}
+        for name, data in _files(stream):
+            names.append(name)
+            yield {"fname": name, "data": data, "__url__": url}
 
     try:
         with open_shard(url, cache) as stream:

@@ -21,6 +21,11 @@ class ImpossibleAction(Exception):
     """The environment has no such action, key or character: nothing is done."""
 
 
+def refused(task: str, reason: str) -> ConfigError:
+    """What `reset` raises of a task that `refuses` gives a reason for."""
+    return ConfigError(f"The task {task!r} is refused, not scored 0: {reason}. Give it what it lacks, or leave it out.")
+
+
 class Plans(Protocol):
     """What our agent in somebody else's runner asks: anything that makes a rollout of what is seen and has been done."""
 

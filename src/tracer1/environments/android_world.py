@@ -105,6 +105,10 @@ class AndroidWorld:
         """The names that `reset` takes, sorted."""
         return sorted(self._place.tasks())
 
+    def refuses(self, task: str) -> str:
+        """Nothing: every task scores itself. An application that is not installed is a fault when the task is set up."""
+        return ""
+
     def about(self) -> dict[str, Any]:
         """What belongs to every score: the revision, the family and the number of tasks."""
         return {**self._place.about(), "tasks": len(self.tasks())}

@@ -5,13 +5,14 @@ virtual machine. Its scores are therefore called desktop's and nothing else. Nee
 asks for, and system programs: all are looked for when the first episode begins.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from tracer1.environments import ENVIRONMENTS
 from tracer1.environments._desktop.link import Link
 from tracer1.environments._desktop.tasks import OURS, launched, need, one_of, read_tasks
-from tracer1.environments._foreign import ImpossibleAction
+from tracer1.environments._foreign import ImpossibleAction, refused
 from tracer1.environments._osworld.command import to_command
 from tracer1.errors import ConfigError, EnvironmentFault
 from tracer1.interfaces import Observation
@@ -51,6 +52,23 @@ class Desktop:
         """The ids of the tasks, sorted."""
         return tuple(self._tasks)
 
+    def refuses(self, task: str) -> str:
+        """Why a task cannot be played or scored here: an application or a library is absent; "" where it can. No desktop is started.
+
+        Raises:
+            ConfigError: no such task.
+            MissingDependency: a program or package is absent that every task needs.
+            EnvironmentFault: OSWorld's class could not be loaded.
+        """
+        chosen = one_of(self._tasks, task)
+        need()
+        if absent := [name for name in launched(chosen) if not shutil.which(name)]:
+            return f"it starts {', '.join(absent)}, which is not installed (docs/desktop.md)"
+        if self._link is None or not self._link.alive:
+            self.close()
+            self._link = Link(self._size)
+        return self._link.ask(STARTED_S, "refusal", chosen)
+
     def reset(self, task: str, seed: int) -> tuple[str, Observation]:
         """Begins an episode on a desktop of its own.
 
@@ -59,22 +77,15 @@ class Desktop:
             seed: Changes nothing: these tasks are as fixed as OSWorld's.
 
         Raises:
-            ConfigError: no such task, or one that cannot be scored here.
-            MissingDependency: a program or package is absent.
+            ConfigError: no such task, or one that is refused.
+            MissingDependency: a program or package is absent that every task needs.
             EnvironmentFault: the desktop, an application or its window did not come.
         """
-        chosen = one_of(self._tasks, task)
-        need()
-        need(programs=launched(chosen))
         self._screenshot = None
-        if self._link is None or not self._link.alive:
-            self.close()
-            self._link = Link(self._size)
-        refusal = self._link.ask(STARTED_S, "refusal", chosen)
-        if refusal:
-            raise ConfigError(f"Desktop task {task!r} is refused, not scored 0: {refusal}.")
-        self._screenshot = self._link.ask(RESET_S, "reset", chosen)
-        return chosen["instruction"], Observation(self._screenshot)
+        if reason := self.refuses(task):
+            raise refused(task, reason)
+        self._screenshot = self._link.ask(RESET_S, "reset", self._tasks[task])
+        return self._tasks[task]["instruction"], Observation(self._screenshot)
 
     def step(self, action: Action) -> tuple[Observation, bool]:
         """Acts, waits, looks. `finished` and `call_user` (OSWorld's FAIL) end the episode; what a desktop cannot do does nothing."""

@@ -40,8 +40,12 @@ class MiniWob:
         """The names that `reset` takes; raises MissingDependency."""
         return sorted(path.stem for path in html_folder().glob("*.html"))
 
+    def refuses(self, task: str) -> str:
+        """Nothing: every page scores itself."""
+        return ""
+
     def reset(self, task: str, seed: int) -> tuple[str, Observation]:
-        """Begins an episode on a freshly loaded page.
+        """Begins an episode in a document and a window of its own.
 
         Args:
             task: A MiniWoB++ task, e.g. `login-user`.

@@ -14,11 +14,11 @@ from threading import Thread
 from typing import Any
 
 from tracer1.environments import ENVIRONMENTS
-from tracer1.environments._foreign import ImpossibleAction, folder, foreign, picture_size, revision
+from tracer1.environments._foreign import ImpossibleAction, folder, foreign, picture_size, refused, revision
 from tracer1.environments._osworld.command import DONE, FAIL, WAIT, to_command
 from tracer1.environments._osworld.metrics import unscorable
 from tracer1.environments._osworld.tasks import Tasks, read_tasks
-from tracer1.errors import ConfigError, EnvironmentFault, MissingDependency
+from tracer1.errors import ConfigError, EnvironmentFault
 from tracer1.interfaces import Observation
 from tracer1.registry import nearest
 from tracer1.schema import Action
@@ -109,15 +109,15 @@ class OSWorld:
             seed: Of no effect: OSWorld's tasks have none.
 
         Raises:
-            ConfigError: no such task, or a setting that DesktopEnv refuses.
+            ConfigError: no such task, one that cannot be scored here, or a setting that DesktopEnv refuses.
             DataError: the task's file is damaged.
-            MissingDependency: no OSWorld, or a library that this task's score needs.
+            MissingDependency: no OSWorld.
             EnvironmentFault: the machine did not start, or the task could not be set up on it.
         """
         self._episode = None
         config = self._list().load(task)
         if reason := self.refuses(task):
-            raise MissingDependency(f"{task} is refused, it could only be scored wrongly: {reason}. {HOW}")
+            raise refused(task, reason)
         machine = self._started()
         try:
             machine.reset(task_config=config)

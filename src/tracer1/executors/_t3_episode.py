@@ -4,7 +4,6 @@ It knows one step at a time, and nothing of groups, rounds or rewards.
 """
 
 import copy
-import re
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -15,19 +14,16 @@ from typing import Any
 from tracer1.answers import same_output
 from tracer1.executors._t3_names import files_in, names_read, names_set
 from tracer1.executors._t3_replay import Block, Replay, blocks_before, own_block, recorded_as, recordings
-from tracer1.registry import nearest
 from tracer1.sandbox import Limits, Ran
 from tracer1.schema import Action, Outcome, Step
-from tracer1.toolbox.inside.programs import unfenced
+from tracer1.toolbox.acting import FINAL, Hands, answered, code_of, printed
 from tracer1.toolbox.replay import Recorded, Recording
-from tracer1.toolbox.spec import Desk, ToolError, ToolResult
-from tracer1.toolbox.toolbox import INTERPRETER, Toolbox
+from tracer1.toolbox.spec import ToolError
+from tracer1.toolbox.toolbox import Toolbox
 
-FINAL = "final_answer"
 CACHE = ".cache"  # where T3's agent saves plots and pictures; it is there from the start (tools, section 1)
 _LONG = 15_000  # characters from which recorded output may have been cut
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp")
-_UNKNOWN_NAME = re.compile(r"NameError: name '(\w+)' is not defined")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +43,6 @@ class Terms:
     replay: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
-    """A tool call that the predicted action made."""
-
-    tool: str
-    arguments: Mapping[str, Any]
-    result: ToolResult
-
-
 class Episode:
     """Runs an action in the state before a step. For one use.
 
@@ -71,8 +58,7 @@ class Episode:
         self.given: set[str] = set()  # the last parts of the task's own files
         self.made: set[str] = set()  # names and files that earlier blocks may have set
         self.lost: set[str] = set()  # those of them of which nobody knows whether they are what they were
-        self.live: list[Live] = []
-        self.desk: Desk | None = None
+        self.hands = Hands(self.toolbox, terms.limits)
 
     def run(self, action: Action) -> Outcome:
         """What the action gives.
@@ -80,24 +66,24 @@ class Episode:
         Raises:
             ExecutorError: A server or the sandbox failed.
         """
-        if action.action_type == FINAL and _code_of(action) is None:
-            return _answered(action)  # whatever the state
+        if action.action_type == FINAL and code_of(action) is None:
+            return answered(action)  # whatever the state
         with ExitStack() as stack:
             self.open(stack)
             for block in blocks_before(self.step):
                 self.again(block)
             self.replay.end(self._recorded())
-            self.live.clear()
-            return self._judged(action, self._act(action))
+            self.hands.live.clear()
+            return self._judged(action, self.hands.act(action))
 
     def again(self, block: Block) -> Ran:
         """Runs a recorded block once more; what it should have set is lost where it does not do what it did."""
         self.replay.begin(block, self.toolbox.parameters())
         if block.code is None:
-            result = self.toolbox.call(self.desk, block.tool, block.arguments)
+            result = self.toolbox.call(self.hands.desk, block.tool, block.arguments)
             ran = Ran(printed(result.value), result.error, result.kind)
         else:
-            ran = self._ran(block.code)
+            ran = self.hands.run(block.code)
         made = names_set(block.code) | (files_in(block.code, block.output) - self.given)
         self.made |= made
         if ran.ok and same_printed(ran.output, block.output):
@@ -126,7 +112,7 @@ class Episode:
         try:
             for word in paths:
                 if isinstance(recording.arguments.get(word), str):
-                    self.desk.workspace.find(recording.arguments[word])
+                    self.hands.desk.workspace.find(recording.arguments[word])
         except ToolError:
             return False
         return True
@@ -141,62 +127,9 @@ class Episode:
             shown = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tracer1-step-")))
             (shown / PurePosixPath(images[0]).name).write_bytes(self.step.screenshot)
             sources.append(shown)
-        opened = self.toolbox.desk(files=dict.fromkeys((*files, *images)), sources=sources, seen=self._seen)
-        self.desk = stack.enter_context(opened)
-        (self.desk.workspace.folder / CACHE).mkdir(exist_ok=True)
-
-    def _seen(self, tool: str, arguments: Mapping[str, Any], result: ToolResult) -> None:
-        self.live.append(Live(tool, dict(arguments), result))
-
-    def _ran(self, code: str) -> Ran:
-        """Runs code in the agent's interpreter; raises what went wrong with the infrastructure meanwhile."""
-        ran = self.desk.session().run(code, self.terms.limits)
-        fault, self.desk.session.fault = self.desk.session.fault, None
-        if fault is not None:
-            raise fault
-        return ran
-
-    def _act(self, action: Action) -> Outcome:
-        code = _code_of(action)
-        if code is not None:
-            return self._code(code)
-        result = self.toolbox.call(self.desk, action.action_type, action.arguments)
-        called = self.live[-1].tool if self.live else action.action_type
-        ran = Action(called, arguments=action.arguments)
-        if not result.ok:
-            return Outcome(ran, error=result.error, kind=result.kind)
-        return Outcome(ran, printed(result.value), result.value, cached=result.cached)
-
-    def _code(self, code: str) -> Outcome:
-        """A block's outcome: its answer where it gives one, else what it prints. The tool that counts is the first that it called."""
-        ran = self._ran(code)
-        first = self.live[0] if self.live else None
-        given = next(
-            (call.arguments.get("answer") for call in self.live if call.tool == FINAL and call.result.ok), None
-        )
-        content = None if given is None else printed(given)
-        tool = INTERPRETER if first is None else first.tool
-        arguments = None if first is None or tool == FINAL else first.arguments
-        action = Action(tool, content=content, arguments=arguments, code=code)
-        if not ran.ok:
-            return Outcome(action, **self._what_failed(ran))
-        values = [call.result.value for call in self.live if call.tool == tool]
-        value = given if given is not None or first is None else values[0] if len(values) == 1 else values
-        cached = bool(self.live) and all(call.result.cached for call in self.live)
-        return Outcome(action, ran.output if content is None else content, value, cached=cached)
-
-    def _what_failed(self, ran: Ran) -> dict[str, str]:
-        """The error of code, and its kind: that of the tool call which made it fail, where one did."""
-        failed = next(
-            (call.result for call in self.live if not call.result.ok and call.result.error[:80] in ran.error), None
-        )
-        if failed is not None:
-            return {"error": ran.error, "kind": failed.kind}
-        unknown = _UNKNOWN_NAME.search(ran.error)
-        if unknown is None:
-            return {"error": ran.error, "kind": ran.kind}
-        hint = nearest(unknown[1], list(self.toolbox.tools))
-        return {"error": ran.error + hint, "kind": "unknown_tool" if hint else ran.kind}
+        opened = self.toolbox.desk(files=dict.fromkeys((*files, *images)), sources=sources, seen=self.hands.seen)
+        self.hands.desk = stack.enter_context(opened)
+        (self.hands.desk.workspace.folder / CACHE).mkdir(exist_ok=True)
 
     def _judged(self, action: Action, outcome: Outcome) -> Outcome:
         """The outcome, or a fault where it is no verdict on the policy: what it needs was not to be had here."""
@@ -205,7 +138,7 @@ class Episode:
             used = files_in(action.code, *(action.arguments or {}).values()) & self.lost
         if used:
             return Outcome(fault=f"the state before the step could not be re-created ({', '.join(sorted(used))})")
-        missing = (*self.desk.workspace.missing, *sorted(self.replay.ghosts))
+        missing = (*self.hands.desk.workspace.missing, *sorted(self.replay.ghosts))
         if outcome.error and (path := next((p for p in missing if PurePosixPath(p).name in outcome.error), None)):
             return Outcome(fault=f"the file {path} is not there")
         if outcome.kind == "unavailable":
@@ -214,7 +147,9 @@ class Episode:
 
     def _unavailable(self, outcome: Outcome) -> Outcome:
         """A tool that nothing answers: no verdict where the expert's call would not be answered either, his being such a tool."""
-        tool = next((call.tool for call in self.live if call.result.kind == "unavailable"), outcome.action.action_type)
+        tool = next(
+            (call.tool for call in self.hands.live if call.result.kind == "unavailable"), outcome.action.action_type
+        )
         own = own_block(self.step)
         calls = own.calls(self.toolbox.parameters())
         if not self.replay.misses[tool]:
@@ -228,33 +163,12 @@ class Episode:
 
     def _with_open_images(self, outcome: Outcome) -> Outcome:
         """The outcome, or an error where a picture that a tool made does not open."""
-        made = [name for call in self.live for name in call.result.files if name.lower().endswith(_IMAGES)]
+        made = [name for call in self.hands.live for name in call.result.files if name.lower().endswith(_IMAGES)]
         for name in made:
-            ran = self.desk.session.of_tools().call("tracer1.toolbox.inside.images", "info", {"path": name})
+            ran = self.hands.desk.session.of_tools().call("tracer1.toolbox.inside.images", "info", {"path": name})
             if not ran.ok or "value" not in (ran.value or {}):
                 return Outcome(outcome.action, error=f"the picture {name} does not open", kind="bad_file")
         return outcome
-
-
-def _code_of(action: Action) -> str | None:
-    """The Python that an action runs, None where it is a call by arguments, or an answer."""
-    code = action.code
-    if not code and action.action_type == INTERPRETER:
-        code = (action.arguments or {}).get("code")
-    return unfenced(code) if isinstance(code, str) and code.strip() else None
-
-
-def _answered(action: Action) -> Outcome:
-    """The outcome of a final answer that is given without code."""
-    given = action.content if action.content is not None else (action.arguments or {}).get("answer")
-    if given is None:
-        return Outcome(error="final_answer lacks content", kind="bad_arguments")
-    return Outcome(Action(FINAL, content=printed(given)), printed(given), given)
-
-
-def printed(value: Any) -> str:
-    """A plain value as Python prints it."""
-    return value if isinstance(value, str) else str(value)
 
 
 def same_printed(output: str, recorded: str) -> bool:

@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from tracer1.answers import same_answer
-from tracer1.executors._t3_episode import FINAL, Episode, Terms, printed, same_printed
+from tracer1.executors._t3_episode import Episode, Terms, same_printed
 from tracer1.executors._t3_replay import blocks_before, own_block
 from tracer1.schema import Step
+from tracer1.toolbox.acting import FINAL, printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,15 @@ def _is_tool_free(step: Step) -> bool:
 
 def _again(episode: Episode, step: Step, alone: bool) -> Iterator[Row]:
     """Runs one step's block; no row where it was recorded to fail or to print nothing."""
-    episode.live.clear()
+    episode.hands.live.clear()
     block, action = own_block(step), step.future[0].action
     ran = episode.again(block)
     free = set(step.meta.get("calls", ())) <= {FINAL}
     if action.content is not None:
         given = [
-            printed(call.arguments.get("answer")) for call in episode.live if call.tool == FINAL and call.result.ok
+            printed(call.arguments.get("answer"))
+            for call in episode.hands.live
+            if call.tool == FINAL and call.result.ok
         ]
         again = given[0] if given else ran.error
         same = bool(given) and same_answer(again, action.content)

@@ -20,8 +20,8 @@ from typing import Any
 from tracer1.errors import ConfigError, ExecutorError
 from tracer1.executors import EXECUTORS
 from tracer1.executors._t3_episode import Episode, Terms
-from tracer1.registry import bound, nearest
-from tracer1.sandbox import Limits, Sandbox, open_sandbox
+from tracer1.registry import bound
+from tracer1.sandbox import Limits, Sandbox, checked_limits, open_sandbox
 from tracer1.schema import Action, Outcome, Rollout, Step
 from tracer1.toolbox.backends import make_backends
 from tracer1.toolbox.cache import Cache
@@ -68,7 +68,7 @@ class T3Executor:
             raise ConfigError(
                 f"executor.concurrency={concurrency}, deadline_s={deadline_s}: they must be at least 1, and above 0."
             )
-        kept = _limits(limits)
+        kept = checked_limits(limits, "executor.limits")
         self.sandbox = _sandbox(sandbox, kept)
         self.toolbox = Toolbox(
             tools, sandbox=self.sandbox, backends=make_backends(backends), cache=None if cache is None else Cache(cache)
@@ -136,6 +136,10 @@ class T3Executor:
 
 def _unreadable(rollout: Rollout) -> Outcome | None:
     """Why nothing can be run; None where something can. Never a later step: a broken first step is a failed step."""
+    if rollout.step.dataset == "episode":
+        raise ConfigError(
+            "executor=t3 runs calls in recorded states. In an episode the environment itself runs them: executor=direct."
+        )
     if rollout.step.platform != "tool":
         raise ConfigError(
             f"executor=t3 runs tool calls, and step {rollout.step.key!r} is of the platform {rollout.step.platform!r}. Train on "
@@ -153,18 +157,6 @@ def _unreadable(rollout: Rollout) -> Outcome | None:
 def _text(action: Action) -> str:
     """A call as text; what the step is for does not count."""
     return json.dumps({**asdict(action), "step_instruction": ""}, sort_keys=True, default=repr)
-
-
-def _limits(limits: Mapping[str, Any] | None) -> Limits:
-    known = list(asdict(Limits()))
-    for name, value in (limits or {}).items():
-        if name not in known:
-            raise ConfigError(
-                f"executor.limits has no setting {name!r}.{nearest(str(name), known)} Known: {', '.join(known)}."
-            )
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
-            raise ConfigError(f"executor.limits.{name} is {value!r:.60}; it must be a number above 0.")
-    return Limits(**(limits or {}))
 
 
 def _sandbox(sandbox: str | Mapping[str, Any] | Sandbox, limits: Limits) -> Sandbox:

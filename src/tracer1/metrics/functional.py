@@ -1,11 +1,18 @@
 """What one plan is worth on one step, as plain functions without torch. They know nothing of averages or ranks.
 
-Each answers with a number in 0..1, or None where the step does not count. Whether it counts is the reference's to say, never the
-plan's: an unreadable plan is a miss, not a step less in the denominator.
+Each answers with a number in 0..1 (`plan_length` with a count), or None where the step does not count. Whether it counts is the
+reference's to say, never the plan's: an unreadable plan is a miss, not a step less in the denominator.
 """
 
 from tracer1.actions import DEFAULT_DISTANCE, PLACE_TYPES, canonical_type, matches, place_matches
-from tracer1.alignment import format_accuracy, statuses_of, trajectory_accuracy, types_of
+from tracer1.alignment import (
+    excess_repetitions,
+    format_accuracy,
+    repetitions,
+    statuses_of,
+    trajectory_accuracy,
+    types_of,
+)
 from tracer1.schema import Action, Plan, Step
 
 CLICK_TYPES = PLACE_TYPES - {"drag"}  # one place, and a box says whether it was hit
@@ -53,3 +60,18 @@ def trajectory_reward(step: Step, plan: Plan) -> float:
 def format_score(step: Step, plan: Plan) -> float:
     """The share of well-formed steps; the step itself plays no part."""
     return format_accuracy(plan)
+
+
+def repeating(step: Step, plan: Plan) -> float:
+    """1.0 if the plan has three consecutive steps of one type, whatever the expert does."""
+    return float(repetitions(types_of(plan.steps)).total() > 0)
+
+
+def repeating_more(step: Step, plan: Plan) -> float:
+    """1.0 if the plan has more such places than the expert's future steps have, type by type."""
+    return float(excess_repetitions(types_of(plan.steps), types_of(step.future)) > 0)
+
+
+def plan_length(step: Step, plan: Plan) -> float:
+    """How many readable steps the plan has: a count, not a share."""
+    return float(len(types_of(plan.steps)))

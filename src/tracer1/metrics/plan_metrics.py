@@ -56,6 +56,9 @@ class PlanMetrics(MetricCollection):
             "click_accuracy": functional.click_accuracy,
             "trajectory_reward": functional.trajectory_reward,
             "format": functional.format_score,
+            "repeating": functional.repeating,
+            "repeating_more": functional.repeating_more,
+            "plan_length": functional.plan_length,
         }
         # Compute groups would share one state between metrics whose first update happens to agree, and ours often do.
         super().__init__({name: PlanMean(score) for name, score in scores.items()}, compute_groups=False)

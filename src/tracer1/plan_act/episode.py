@@ -64,7 +64,7 @@ class Turn:
     step: Step  # what the planner was shown
     text: str  # what the environment said beside the screenshot
     tries: tuple[Try, ...]  # never empty; the last one is what counts
-    action: Action | None  # what was done; None: the turn is lost
+    action: Action | None  # what was done, or under which the environment failed; None: the turn is lost
     ended: bool  # the environment said that the episode is over
     observed: Span
     acted: Span | None = None  # in the environment
@@ -85,6 +85,7 @@ class Episode:
     attempt: int = 0  # 0-based; a later one follows a fault
     instruction: str = ""
     turns: list[Turn] = field(default_factory=list)
+    broken: Turn | None = None  # planned and not over; after a fault the turn in which it came. Not one of `turns`
     last: Observation | None = None  # what was seen when it ended
     score: float | None = None  # None: a fault
     end: str = ""

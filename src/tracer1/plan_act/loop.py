@@ -6,7 +6,7 @@ on. Where the environment or the executor's infrastructure fails, the episode en
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -80,10 +80,8 @@ class Player:
             episode.last = seen
             self.watcher.looked(episode, number, seen)
             step = self._step(episode, seen, past, environment.platform)
-            tries = self._tries(step)
-            turn = Turn(number, step, seen.text, tries, None, False, (since, tries[0].planned[0]))
-            if not tries[-1].error:
-                turn, seen = _acted(environment, turn)
+            turn, seen = self._turn(environment, episode, step, seen, since)
+            if turn.action is not None:
                 past.append(_as_history(turn, len(past) + 1))
             episode.turns.append(turn)
             episode.last, since = seen, time.time_ns()
@@ -99,27 +97,40 @@ class Player:
             trajectory=f"{job.task}-{job.seed}-{job.sample}",
             index=len(past),
             instruction=episode.instruction,
-            screenshot=seen.screenshot,
+            screenshot=seen.screenshot if seen.shown else None,
             history=tuple(past[-self.rules.history :] if self.rules.history else ()),
             future=(),
             platform=platform,
-            meta={"task": job.task, "seed": job.seed, "sample": job.sample, "turn": turn},
+            meta={**seen.meta, "task": job.task, "seed": job.seed, "sample": job.sample, "turn": turn},
         )
 
-    def _tries(self, step: Step) -> tuple[Try, ...]:
-        """Plans until one can be acted upon, at most `rules.tries`."""
-        tries: list[Try] = []
+    def _turn(
+        self, environment: Environment, episode: Episode, step: Step, seen: Observation, since: int
+    ) -> tuple[Turn, Observation]:
+        """Plans and acts; returns what is seen then. With a fault, what is known of the turn stays in `episode.broken`."""
+        turn = Turn(len(episode.turns) + 1, step, seen.text, (), None, False, (since, time.time_ns()))
+        for one in self._tries(step):
+            episode.broken = turn = replace(turn, tries=(*turn.tries, one))
+        if not turn.tries[-1].error:
+            turn, seen = _acted(environment, episode, turn)
+        episode.broken = None
+        return turn, seen
+
+    def _tries(self, step: Step) -> Iterator[Try]:
+        """Plans until one can be acted upon, at most `rules.tries`; one whose executor failed is given, too, before the error."""
         for attempt in range(self.rules.tries):
             began = time.time_ns()
             rollout = self.planner.plan(step, attempt)
             planned = time.time_ns()
-            outcome = self._outcome(rollout)
+            try:
+                outcome = self._outcome(rollout)
+            except ExecutorError as error:
+                yield Try(rollout, (began, planned), (planned, time.time_ns()), str(error))
+                raise
             error = outcome.error or ("" if outcome.action is not None else "the executor named no action")
-            rollout = replace(rollout, outcome=outcome)
-            tries.append(Try(rollout, (began, planned), (planned, time.time_ns()), error))
+            yield Try(replace(rollout, outcome=outcome), (began, planned), (planned, time.time_ns()), error)
             if not error:
                 break
-        return tuple(tries)
 
     def _outcome(self, rollout: Rollout) -> Outcome:
         error = _unreadable(rollout.plan)
@@ -152,10 +163,14 @@ def _unreadable(plan: Plan) -> str:
     return "" if first.action is not None else f"the first step cannot be read: {first.error}"
 
 
-def _acted(environment: Environment, turn: Turn) -> tuple[Turn, Observation]:
+def _acted(environment: Environment, episode: Episode, turn: Turn) -> tuple[Turn, Observation]:
     action = turn.tries[-1].rollout.outcome.action
     began = time.time_ns()
-    seen, ended = environment.step(action)
+    try:
+        seen, ended = environment.step(action)
+    except EnvironmentFault:
+        episode.broken = replace(turn, action=action, acted=(began, time.time_ns()))
+        raise
     span: Span = (began, time.time_ns())
     return replace(turn, action=action, ended=ended, acted=span), seen
 

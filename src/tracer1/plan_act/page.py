@@ -82,7 +82,7 @@ def _section(episode: RecordedEpisode) -> str:
         _chip(f"{episode.seconds:.1f} s"),
     ]
     fault = f'<p class="error">{_text(episode.fault)}</p>' if episode.fault else ""
-    turns = "".join(_turn(episode, turn) for turn in episode.turns)
+    turns = "".join(_turn(episode, turn) for turn in [*episode.turns, *filter(None, [episode.broken])])
     return (
         f'<section id="e{episode.number + 1}"><h2>{_text(episode.job.task)} <small>seed {episode.job.seed}, episode '
         f'{episode.number + 1}</small></h2><p class="goal">{_text(episode.instruction)}</p><p>{"".join(chips)}</p>{fault}'
@@ -95,6 +95,8 @@ def _turn(episode: RecordedEpisode, turn: RecordedTurn) -> str:
     done = "nothing was done" if turn.action is None else action_text(turn.action)
     head = f"{turn.number} / {len(episode.turns)}"
     lost = f'<p class="error">{_text(one.error)}</p>' if turn.action is None else ""
+    if turn is episode.broken:
+        head, lost = f"{turn.number}", f'<p class="error">{_text(episode.fault)}</p>'
     planned = one.plan.steps[0].action if one.plan.steps else None
     moved = turn.action is not None and planned is not None and action_text(planned) != action_text(turn.action)
     grounded = f"<p class='quiet'>planned as {_text(action_text(planned))}</p>" if moved else ""

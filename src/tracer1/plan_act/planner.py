@@ -5,7 +5,7 @@ in a single call of the engine.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from tracer1.engines.rollout_file import rollout_seed
@@ -29,8 +29,13 @@ class Planner(Protocol):
             attempt: 0, then 1 where that plan could not be acted upon, and so on.
         """
 
-    def serve(self, until: threading.Event) -> None:
-        """Does what `plan` waits for, in the thread of whoever runs the episodes, until `until` is set."""
+    def serve(self, until: threading.Event, callers: Callable[[], int] | None = None) -> None:
+        """Does what `plan` waits for, in the thread of whoever runs the episodes, until `until` is set.
+
+        Args:
+            until: When to go home.
+            callers: How many episodes are under way: makes it wait until all of them ask for a plan (lockstep).
+        """
 
 
 class SharedPlanner:
@@ -48,7 +53,7 @@ class SharedPlanner:
     def __init__(
         self, policy: Any, engine: RolloutEngine, sampling: Sampling, *, seed: int = 0, at_most: int = 64
     ) -> None:
-        self.policy, self.engine, self.sampling, self.seed = policy, engine, sampling, seed
+        self.policy, self.engine, self.sampling, self.seed, self.at_most = policy, engine, sampling, seed, at_most
         self._encoding = threading.Lock()  # a tokenizer belongs to one thread at a time
         self._together: Together[tuple[Prompt, int], Response] = Together(self._generate, at_most)
 
@@ -58,24 +63,41 @@ class SharedPlanner:
         Raises:
             EnvironmentFault: the screenshot is no picture.
         """
-        try:
-            with self._encoding:
-                prompt = self.policy.encoder.encode(step)
-        except DataError as error:
-            raise EnvironmentFault(f"{step.key}: {error}") from error
+        prompt = self.encode(step)
         if prompt is None:
             return Rollout(step, Response("", (), ()), Plan(error="the prompt has more tokens than max_prompt_tokens"))
-        place = (step.meta[name] for name in ("task", "seed", "sample", "turn"))
-        response = self._together.ask((prompt, rollout_seed(self.seed, "act", *place, attempt)))
+        response = self._together.ask((prompt, self.noise(step, attempt)))
         return Rollout(step, response, parse_plan(response.text, prompt.starts_in_think))
 
-    def serve(self, until: threading.Event) -> None:
+    def encode(self, step: Step) -> Prompt | None:
+        """The prompt, or None where it has too many tokens. Raises EnvironmentFault where the screenshot is no picture."""
+        try:
+            with self._encoding:
+                return self.policy.encoder.encode(step)
+        except DataError as error:
+            raise EnvironmentFault(f"{step.key}: {error}") from error
+
+    def noise(self, step: Step, attempt: int) -> int:
+        """The seed of a response's sampling noise."""
+        return rollout_seed(
+            self.seed, "act", *(step.meta[name] for name in ("task", "seed", "sample", "turn")), attempt
+        )
+
+    def serve(self, until: threading.Event, callers: Callable[[], int] | None = None) -> None:
         """See `Planner`: the engine works in this thread."""
         with self.engine.serving(self.policy):
-            self._together.serve(until)
+            self._together.serve(until, callers)
 
     def _generate(self, asked: Sequence[tuple[Prompt, int]]) -> list[Response]:
-        return self.engine.generate([prompt for prompt, _ in asked], self.sampling, [[seed] for _, seed in asked])
+        """Answers in the order of the keys, so that a batch does not depend on which thread was quicker."""
+        order = sorted(range(len(asked)), key=lambda i: (asked[i][0].key, asked[i][1]))
+        responses: list[Response | None] = [None] * len(asked)
+        for start in range(0, len(order), self.at_most):
+            part = order[start : start + self.at_most]
+            prompts, seeds = [asked[i][0] for i in part], [[asked[i][1]] for i in part]
+            for i, response in zip(part, self.engine.generate(prompts, self.sampling, seeds), strict=True):
+                responses[i] = response
+        return responses
 
 
 def load_planner(

@@ -46,6 +46,7 @@ class RecordedEpisode:
     job: Job
     instruction: str = ""
     turns: list[RecordedTurn] = field(default_factory=list)
+    broken: RecordedTurn | None = None  # the one in which environment or executor failed
     end: str = ""  # empty: cut off
     score: float | None = None
     fault: str = ""
@@ -87,7 +88,7 @@ def read_record(path: Path) -> Recording:
             line = _object(raw)
             if number == 1:
                 settings = _settings(line)
-            elif line["kind"] in ("turn", "end"):  # a later version may write others
+            elif line["kind"] in ("turn", "fault", "end"):  # a later version may write others
                 _take(_episode(found, line), line, file.parent)
     except OSError as error:
         raise DataError(
@@ -136,6 +137,9 @@ def _take(episode: RecordedEpisode, line: Mapping[str, Any], folder: Path) -> No
     episode.instruction = line["instruction"]
     if line["kind"] == "turn":
         episode.turns.append(_turn(line, folder))
+        return
+    if line["kind"] == "fault":
+        episode.broken = _turn(line, folder)
         return
     episode.end, episode.score, episode.fault = line["end"], line["score"], line["fault"]
     episode.last = None if line["screenshot"] is None else folder / line["screenshot"]

@@ -1,9 +1,10 @@
 """The file of a run's episodes, written while they are played. It knows nothing about who plays.
 
-`episodes.jsonl` holds JSON objects in ASCII, one to a line, of three kinds, and `screens-<time>/` beside it the screenshots:
+`episodes.jsonl` holds JSON objects in ASCII, one to a line, of four kinds, and `screens-<time>/` beside it the screenshots:
 
     {"kind": "run", "version": 1, "screens": "screens-...", "settings": {...}}              the first line
     {"kind": "turn", "episode": 0, "attempt": 0, "turn": 1, ...}                            as soon as a turn is over
+    {"kind": "fault", "episode": 0, "attempt": 0, "turn": 2, "error": "...", ...}           the turn in which it failed, as far as it came
     {"kind": "end", "episode": 0, "attempt": 0, "end": "done", "score": 1.0, ...}           as soon as an attempt is over
 
 Lines of episodes that are played side by side are mixed. An attempt without an `end` was cut off. Of an episode's attempts the last one
@@ -69,29 +70,13 @@ class EpisodeRecord:
     def turned(self, episode: Episode, turn: Turn) -> None:
         """Writes a turn's line."""
         self.turns += 1
-        self._write(
-            {
-                "kind": "turn",
-                **_place(episode),
-                "turn": turn.number,
-                "instruction": episode.instruction,
-                "screenshot": self._screenshot(episode, turn.number),
-                "text": turn.text,
-                "executed_before": turn.step.index,
-                "tries": [_try(one) for one in turn.tries],
-                "action": None if turn.action is None else _action(turn.action),
-                "ended": turn.ended,
-                "seconds": {
-                    "observe": _seconds(turn.observed),
-                    "plan": round(sum(_seconds(one.planned) for one in turn.tries), 4),
-                    "execute": round(sum(_seconds(one.executed) for one in turn.tries) + _seconds(turn.acted), 4),
-                },
-            }
-        )
+        self._write({"kind": "turn", **self._turn(episode, turn)})
 
     def ended(self, episode: Episode) -> None:
-        """Writes the closing line and the last screenshot."""
+        """Writes the closing line and the last screenshot; before them, the turn in which environment or executor failed."""
         self.episodes += 1
+        if episode.broken is not None:
+            self._write({"kind": "fault", **self._turn(episode, episode.broken), "error": episode.fault})
         last = None
         if episode.last is not None:
             number = len(episode.turns) + 1
@@ -111,6 +96,24 @@ class EpisodeRecord:
                 "seconds": _seconds(episode.time),
             }
         )
+
+    def _turn(self, episode: Episode, turn: Turn) -> dict[str, Any]:
+        return {
+            **_place(episode),
+            "turn": turn.number,
+            "instruction": episode.instruction,
+            "screenshot": self._screenshot(episode, turn.number),
+            "text": turn.text,
+            "executed_before": turn.step.index,
+            "tries": [_try(one) for one in turn.tries],
+            "action": None if turn.action is None else _action(turn.action),
+            "ended": turn.ended,
+            "seconds": {
+                "observe": _seconds(turn.observed),
+                "plan": round(sum(_seconds(one.planned) for one in turn.tries), 4),
+                "execute": round(sum(_seconds(one.executed) for one in turn.tries) + _seconds(turn.acted), 4),
+            },
+        }
 
     def close(self) -> None:
         """Closes the file; what was written stays. Later calls write nothing."""

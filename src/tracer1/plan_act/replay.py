@@ -3,7 +3,7 @@
 import io
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +66,7 @@ class ReplayPlanner:
         response = Response(one.response, (), (), one.truncated)
         return Rollout(step, response, one.plan, _outcome(one, turn.action))
 
-    def serve(self, until: threading.Event) -> None:
+    def serve(self, until: threading.Event, callers: Callable[[], int] | None = None) -> None:
         """Waits: plans come without work."""
         until.wait()
 
@@ -75,7 +75,7 @@ class ReplayPlanner:
         return [rollout.outcome for rollout in rollouts]
 
     def looked(self, episode: Episode, number: int, seen: Observation) -> None:
-        """Compares the instruction and the screenshot."""
+        """Compares the instruction, the screenshot, and what a tool said."""
         recorded = self._episodes.get(episode.job)
         turn = self._turn(episode.job, number)
         if recorded is not None and episode.instruction != recorded.instruction:
@@ -90,6 +90,8 @@ class ReplayPlanner:
             ) from error
         if (difference := _difference(before, seen.screenshot)) is not None:
             self._part(episode.job, number, f"{difference} ({turn.screenshot})")
+        if seen.meta and seen.text != turn.text:  # elsewhere the text only stands beside the screenshot
+            self._part(episode.job, number, f"what is said is now {seen.text!r:.120}")
 
     def turned(self, episode: Episode, turn: Turn) -> None:
         """Nothing: what is done is what was recorded."""
@@ -100,7 +102,7 @@ class ReplayPlanner:
         if recorded is None or not recorded.end or episode.fault:
             return  # a record that was cut off, or met a fault, says nothing of its end
         now, then = (episode.end, episode.score), (recorded.end, recorded.score)
-        if now != then and not recorded.fault:
+        if str(now) != str(then) and not recorded.fault:  # a score that nobody knows is NaN, which equals nothing
             self._part(
                 episode.job, len(episode.turns), f"it ended {now[0]} with {now[1]}, before {then[0]} with {then[1]}"
             )

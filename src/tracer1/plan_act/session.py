@@ -1,7 +1,7 @@
 """A run of episodes with all that is kept of it: record, traces, view, table. It knows no config and no model."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -147,14 +147,46 @@ def jobs_of(tasks: str | Sequence[str], seeds: int | Sequence[int], first_seed: 
                 f"environment.task: there is no task {name!r}.{nearest(str(name), list(known))} There are {len(known)}; "
                 "environment.task=all plays them all."
             )
+    if not names:
+        raise ConfigError("environment.task is empty: there is no episode. Name tasks, or say environment.task=all.")
+    return [Job(name, number) for name in names for number in seeds_of(seeds, first_seed)]
+
+
+def seeds_of(seeds: int | Sequence[int], first_seed: int) -> Sequence[int]:
+    """So many seeds from the first on, or those that are listed.
+
+    Raises:
+        ConfigError: they are none.
+    """
     numbers = range(first_seed, first_seed + seeds) if _whole(seeds) and _whole(first_seed) else seeds
-    wrong = not isinstance(numbers, Sequence) or isinstance(numbers, str) or not all(map(_whole, numbers))
-    if wrong or not numbers or not names:
+    wrong = not isinstance(numbers, Sequence) or isinstance(numbers, str)
+    if wrong or not numbers or not (isinstance(numbers, range) or all(map(_whole, numbers))):
         raise ConfigError(
-            f"environment.seeds={seeds!r:.60}, first_seed={first_seed!r:.60} and {len(names)} tasks give no episode: seeds is how "
-            "many of each task, from first_seed on, or a list of whole numbers."
+            f"environment.seeds={seeds!r:.60} and first_seed={first_seed!r:.60} give no episode: seeds is how many of each task, "
+            "from first_seed on, or a list of whole numbers."
         )
-    return [Job(name, number) for name in names for number in numbers]
+    return numbers
+
+
+def refused_by(environment: Environment, tasks: Iterable[str]) -> dict[str, str]:
+    """Task -> why it cannot be played or scored here, in the order of the tasks; those that can are left out."""
+    return {task: why for task in dict.fromkeys(tasks) if (why := environment.refuses(task))}
+
+
+def without_refused(jobs: Sequence[Job], environment: Environment) -> list[Job]:
+    """The jobs that can be played and scored here. A warning names the other tasks: they are no episodes with a score of 0.
+
+    Raises:
+        ConfigError: all of them are refused.
+    """
+    refused = refused_by(environment, (job.task for job in jobs))
+    left = [job for job in jobs if job.task not in refused]
+    if not left:
+        reasons = "; ".join(f"{task}: {why}" for task, why in refused.items())
+        raise ConfigError(f"Nothing can be played, every task is refused, not scored 0: {reasons}")
+    for task, why in refused.items():
+        log.warning("%s is refused and left out, not scored 0: %s", task, why)
+    return left
 
 
 def _whole(value: Any) -> bool:

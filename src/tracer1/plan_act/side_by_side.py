@@ -26,6 +26,8 @@ def play_all(
     executor: Executor,
     rules: Rules,
     watchers: Sequence[Watcher] = (),
+    *,
+    lockstep: bool = False,
 ) -> list[Result]:
     """Plays all jobs, as many at a time as there are environments. The planner works in the calling thread.
 
@@ -36,6 +38,8 @@ def play_all(
         executor: Executes the first steps.
         rules: Limits.
         watchers: Told what happens, in this order, by one thread at a time.
+        lockstep: Plan for all episodes that are under way at once, and wait for the slowest: then a run is the same in every
+            repetition, whatever the speed of browser and machine.
 
     Returns:
         One result for each job, in order.
@@ -44,7 +48,8 @@ def play_all(
         Tracer1Error: whatever is wrong for all of them, e.g. no such task, a missing browser, a dead engine.
         KeyboardInterrupt: after the threads have ended; watchers know what was done until then.
     """
-    return _Hall(jobs, planner, executor, rules, watchers).play(environments[: max(1, len(jobs))])
+    hall = _Hall(jobs, planner, executor, rules, watchers)
+    return hall.play(environments[: max(1, len(jobs))], lockstep)
 
 
 class _Crowd:
@@ -84,7 +89,7 @@ class _Hall:
         self.at_work = 0
         self.errors: list[BaseException] = []
 
-    def play(self, environments: Sequence[Environment]) -> list[Result]:
+    def play(self, environments: Sequence[Environment], lockstep: bool) -> list[Result]:
         assert environments, "episodes need somewhere to be played"
         self.at_work = len(environments)
         threads = [
@@ -95,7 +100,10 @@ class _Hall:
         try:
             for thread in (executing, *threads):
                 thread.start()
-            self.planner.serve(self.over)
+            if lockstep:
+                self.planner.serve(self.over, lambda: self.at_work)
+            else:
+                self.planner.serve(self.over)
         finally:
             if not self.over.is_set():  # an interrupt, or the engine gave up
                 self.stop.set()

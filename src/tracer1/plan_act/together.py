@@ -1,7 +1,8 @@
 """Calls that many threads make one at a time, and one thread answers many at a time. It knows nothing of what is asked.
 
 Whoever serves takes what is waiting at that moment, at most so many, and never waits for more: a lone caller is answered at once,
-and while a batch is being answered the next one gathers.
+and while a batch is being answered the next one gathers. In lockstep it waits until everybody asks: slower where some are slow, but
+who is answered together no longer depends on who was quicker.
 """
 
 import threading
@@ -41,16 +42,24 @@ class Together(Generic[Question, Answer]):
             self._changed.notify()
         return answer.result()
 
-    def serve(self, until: threading.Event) -> None:
-        """Answers in the calling thread until `until` is set; then whoever still waits, or asks later, is stopped."""
+    def serve(self, until: threading.Event, callers: Callable[[], int] | None = None) -> None:
+        """Answers in the calling thread until `until` is set; then whoever still waits, or asks later, is stopped.
+
+        Args:
+            until: When to go home.
+            callers: How many there are that ask, at this moment: makes it wait for all of them (lockstep).
+        """
         batch: list[tuple[Question, Future[Answer]]] = []
         try:
             while not until.is_set():
                 with self._changed:
-                    self._changed.wait_for(lambda: self._queue, LOOK_S)
-                    batch, self._queue = self._queue[: self._at_most], self._queue[self._at_most :]
-                if batch:
-                    self._serve(batch)
+                    if not self._changed.wait_for(lambda: self._ready(callers), LOOK_S):
+                        continue
+                    most = (
+                        len(self._queue) if callers else self._at_most
+                    )  # whoever answers cuts it up, in its own order
+                    batch, self._queue = self._queue[:most], self._queue[most:]
+                self._serve(batch)
         finally:  # an interrupt in the middle of a batch too: nobody is left waiting
             with self._changed:
                 self._open = False
@@ -58,6 +67,9 @@ class Together(Generic[Question, Answer]):
             for _, answer in left:
                 if not answer.done():
                     answer.set_exception(Stopped())
+
+    def _ready(self, callers: Callable[[], int] | None) -> bool:
+        return bool(self._queue) and (callers is None or len(self._queue) >= callers())
 
     def _serve(self, batch: Sequence[tuple[Question, "Future[Answer]"]]) -> None:
         try:

@@ -1,5 +1,6 @@
 """Episodes as MLflow traces: one trace each, a span for every observe, plan and execute. It knows spans, and nothing of MLflow."""
 
+from dataclasses import replace
 from typing import Any
 
 from tracer1.actions import action_to_wire
@@ -36,7 +37,11 @@ class EpisodeTraces:
 
 def episode_span(episode: Episode) -> TraceSpan:
     """The root span of an episode."""
-    job = episode.job
+    job, broken = episode.job, episode.broken
+    spans = [span for turn in episode.turns for span in _turn_spans(turn)]
+    if broken is not None:  # its last span has the fault
+        *whole, last = _turn_spans(broken)
+        spans += [*whole, replace(last, error=episode.fault)]
     outputs: dict[str, Any] = {"end": episode.end, "score": episode.score, "steps": episode.steps, "lost": episode.lost}
     if episode.last is not None and episode.turns:
         outputs["screenshot"] = episode.last.screenshot
@@ -47,12 +52,12 @@ def episode_span(episode: Episode) -> TraceSpan:
         {"task": job.task, "seed": job.seed, "instruction": episode.instruction},
         outputs,
         error=episode.fault,
-        below=tuple(span for turn in episode.turns for span in _turn_spans(turn)),
+        below=tuple(spans),
     )
 
 
 def _turn_spans(turn: Turn) -> list[TraceSpan]:
-    seen = {"screenshot": turn.step.screenshot, "text": turn.text}
+    seen = _said({"screenshot": turn.step.screenshot, "text": turn.text})
     where = {"turn": turn.number}
     spans = [TraceSpan("observe", "RETRIEVER", turn.observed, where, seen)]
     for attempt, one in enumerate(turn.tries):
@@ -70,14 +75,19 @@ def _plan_span(turn: Turn, attempt: int, one: Try) -> TraceSpan:
     }  # the screenshot is in `observe`
     plan = one.rollout.plan
     said = {"response": one.rollout.response.text, "thought": plan.thought, "steps": _steps(plan)}
-    return TraceSpan("plan", "LLM", one.planned, told, said, error=plan.error if not plan.steps else "")
+    return TraceSpan("plan", "LLM", one.planned, _said(told), _said(said), error=plan.error if not plan.steps else "")
 
 
 def _steps(plan: Plan) -> list[dict[str, Any]]:
     return [
-        {"action": step.action and action_to_wire(step.action), "status": step.status, "error": step.error}
+        _said({"action": step.action and action_to_wire(step.action), "status": step.status, "error": step.error})
         for step in plan.steps
     ]
+
+
+def _said(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what is empty: MLflow's page gives every value a row."""
+    return {name: value for name, value in values.items() if value not in ("", None, [])}
 
 
 def _execute_span(turn: Turn, attempt: int, one: Try, last: bool) -> TraceSpan:

@@ -99,7 +99,7 @@ class EpisodeView:
 
 
 def action_text(action: Action) -> str:
-    """`click (512, 133)`, `type 'hello'`: the action with what it needs, short."""
+    """`click (512, 133)`, `type 'hello'`, `ocr image_path='a.png'`: the action with what it needs, short."""
     words = [action.action_type]
     for point in (action.point, action.end_point):
         if point is not None:
@@ -107,6 +107,9 @@ def action_text(action: Action) -> str:
     words += [text for text in (action.key, action.direction, action.app_name) if text]
     if action.content is not None:
         words.append(f"{action.content!r:.60}")
+    words += [f"{name}={value!r:.60}" for name, value in (action.arguments or {}).items()]
+    if action.code is not None:
+        words.append(f"{action.code!r:.60}")
     return " ".join(words)
 
 

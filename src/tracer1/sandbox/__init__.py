@@ -5,11 +5,12 @@ rewards: code that calls a tool gets its answer from the caller's function, outs
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from tracer1.registry import Registry
+from tracer1.errors import ConfigError
+from tracer1.registry import Registry, nearest
 
 SANDBOXES = Registry("sandbox", "tracer1.sandbox")
 
@@ -42,6 +43,25 @@ class Limits:
     file_mb: int = 32
     folder_mb: int = 256
     output_kb: int = 20
+
+
+def checked_limits(limits: Mapping[str, Any] | None, where: str) -> Limits:
+    """Limits of a configuration; what it does not name has its default.
+
+    Args:
+        limits: By the names of `Limits`.
+        where: What holds them, for messages.
+
+    Raises:
+        ConfigError: no such limit, or no number above 0.
+    """
+    known = [field.name for field in fields(Limits)]
+    for name, value in (limits or {}).items():
+        if name not in known:
+            raise ConfigError(f"{where} has no setting {name!r}.{nearest(str(name), known)} Known: {', '.join(known)}.")
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+            raise ConfigError(f"{where}.{name} is {value!r:.60}; it must be a number above 0.")
+    return Limits(**(limits or {}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class WorkFolder:
         """
         missing = []
         for name in dict.fromkeys(files):
-            found = next((place for root in sources if (place := _find_end(Path(root), name))), None)
+            found = next((place for root in sources if (place := find_end(Path(root), name))), None)
             if found is None:
                 missing.append(name)
                 continue
@@ -224,7 +224,7 @@ def _parts(name: str) -> list[str]:
     return [part for part in PurePosixPath(name.replace("\0", "")).parts if part not in ("/", "..", ".")]
 
 
-def _find_end(root: Path, name: str) -> Path | None:
+def find_end(root: Path, name: str) -> Path | None:
     """The file below `root` by the longest end of its name that is there."""
     parts = _parts(name)
     tries = (root.joinpath(*parts[start:]) for start in range(len(parts)))

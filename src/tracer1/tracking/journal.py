@@ -12,7 +12,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class RunRecord:
     experiment: str = ""
     tracking_uri: str = ""
     sent_bytes: int = 0  # how much of metrics.jsonl MLflow has acknowledged
+    origin: dict[str, str] = field(default_factory=dict)  # git commit and versions of the code that ran last
 
     @classmethod
     def load(cls, path: Path) -> "RunRecord":

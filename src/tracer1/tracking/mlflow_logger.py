@@ -126,7 +126,7 @@ class RunLogger(Logger):
             self._journal.append({"time": time.time(), "resumed_at_step": self._resumed["step"]})
         if self._sampler is not None:
             self._sampler.start()
-        self._wanted.tags.update({**git_tags(Path(__file__).parent), **version_tags()})
+        self._wanted.tags.update(self._record.origin)
         self._connect()
         self._send_config()
 
@@ -197,6 +197,7 @@ class RunLogger(Logger):
         self._record.uid = self._record.uid or uuid.uuid4().hex
         self._record.run_name = self._record.run_name or self.run_name
         self._record.experiment, self._record.tracking_uri = self.experiment_name, without_passwords(self.tracking_uri)
+        self._record.origin = {**git_tags(Path(__file__).parent), **version_tags()}
         self._record.save(path)
 
     def _connect(self) -> None:

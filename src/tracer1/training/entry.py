@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from tracer1.errors import ConfigError, Tracer1Error
-from tracer1.training.overrides import CONF, check_command_line, check_composed, said_overrides
+from tracer1.training.overrides import CONF, check_command_line, check_composed, job_overrides, said_overrides
 
 INTERRUPTED = 130  # what a shell says of a program that SIGINT has ended
 RANK_0_FIRST_S = 3.0  # seconds that other ranks wait: what all ranks find is said once, by rank 0, which then ends them
@@ -31,6 +31,7 @@ def launch(
     config_name: str,
     rehearse: Callable[[dict[str, Any]], None] | None = None,
     demonstrate: Callable[[dict[str, Any], list[str]], None] | None = None,
+    study: Callable[[dict[str, Any], list[str]], object] | None = None,
 ) -> None:
     """Runs an entry point under Hydra.
 
@@ -39,6 +40,7 @@ def launch(
         config_name: The root config in `conf/`.
         rehearse: Takes the plain config instead when it says `dry_run: true`, without Hydra's folders and log.
         demonstrate: Likewise when it says `recipe: demo`; takes the overrides of the command line, too.
+        study: Takes the plain config of one job of a sweep and its overrides instead when it says `recipe: study`.
     """
     os.environ.setdefault("TRACER1_ROOT", str(CONF.parent))
 
@@ -56,7 +58,9 @@ def launch(
     def guarded(cfg: DictConfig) -> None:
         try:
             # again: of a sweep, or of a config from elsewhere, nothing has been checked yet
-            run(check_composed(cfg), lambda: main(cfg))
+            config = check_composed(cfg)
+            one_job = study is not None and config.get("recipe") == "study"
+            run(config, (lambda: study(config, job_overrides())) if one_job else (lambda: main(cfg)))
         except Tracer1Error as error:
             fail(str(error))
         except InstantiationException as error:  # Hydra's wrapping of what a `_target_` raised

@@ -1,16 +1,22 @@
 """Samples one plan for each held-out step and scores it. It knows nothing of optimizers; `train.py` and `eval.py` share it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
 
 from tracer1.engines.rollout_file import rollout_seed
 from tracer1.errors import ConfigError
 from tracer1.interfaces import Executor, RolloutEngine, Sampling
 from tracer1.metrics import PlanMetrics
+from tracer1.models.options import ModelOptions
 from tracer1.models.policy import PolicyModule
 from tracer1.schema import Rollout, Step
 from tracer1.training.experience import StageReporter
 from tracer1.training.groups import RewardFunction, make_rollouts, score
+from tracer1.training.progress import ProgressReporter
 from tracer1.training.ranks import agreed, summed
 from tracer1.training.round_figures import means_over_ranks, reward_sums, tool_sums
 from tracer1.training.round_rules import FaultLimit
@@ -114,3 +120,20 @@ class Evaluator:
             for name, m in means.items()
         }
         return {"reward": named.pop("reward_total", 0.0), **named}
+
+
+@contextmanager
+def evaluating(evaluator: Evaluator, model: Mapping[str, Any], max_faults: float) -> Iterator[PolicyModule]:
+    """The policy to be evaluated, on a GPU where there is one, while it is shown how far the evaluator is.
+
+    Args:
+        evaluator: Told where to report, and how many faults of the executor's infrastructure are too many.
+        model: The config's group.
+        max_faults: Share of the rollouts.
+    """
+    policy = PolicyModule(model["path"], prompt=model["prompt"], optimizer=None, options=ModelOptions.of(model))
+    evaluator.faults = FaultLimit(max_faults)
+    with ProgressReporter() as reporter:
+        evaluator.report = reporter.stage
+        policy.to("cuda" if torch.cuda.is_available() else "cpu")
+        yield policy

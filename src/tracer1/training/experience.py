@@ -1,9 +1,11 @@
 """THE loop: steps in, whole groups of scored rollouts out, one round per pass. Every stage is one call into a sibling package.
 
-It knows the order of the stages, the seeds and the units (prompts, groups, updates), and nothing about what a stage does.
+`Rounds` is the order of the stages, whatever a group is; `ExperienceStream` draws groups from recorded steps (`online.py` plays them).
+It knows the seeds and the units (prompts, groups, updates), and nothing about what a stage does.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -26,17 +28,16 @@ from tracer1.training.round_size import RoundSize
 StageReporter = Callable[..., None]  # (stage, done=, total=, **figures)
 
 
-class ExperienceStream:
-    """One pass over it is one round: sample, execute, score, then yield the round's micro-batches.
+class Rounds(ABC):
+    """One pass over it is one round: draw and score groups, prepare them, then yield the round's micro-batches.
 
-    It has a length, the same on every rank: without one Lightning would fetch a batch ahead and sample from stale weights.
+    It has a length, the same on every rank: without one Lightning would fetch a batch ahead and sample from stale weights. What a
+    group is made of, and how its members are compared, a subclass says; a group has `tied`.
 
     Args:
-        steps: This rank's endless training steps.
         policy, reference: What is trained, and what it is held to; None where the objective has no KL.
         engine: Samples responses.
         reward: rollout -> total and terms.
-        executor: Acts on the first step of each plan (stage 2); None runs nothing (stage 1).
         size: The units of a round.
         sampling: How responses are drawn.
         rules: Dynamic sampling, overlong shaping, log-prob gate, dump.
@@ -46,40 +47,36 @@ class ExperienceStream:
 
     def __init__(
         self,
-        steps: StepStream,
         policy: PolicyModule,
         reference: Reference | None,
         engine: RolloutEngine,
         reward: RewardFunction,
         *,
-        executor: Executor | None = None,
         size: RoundSize,
         sampling: Sampling,
         rules: RoundRules | None = None,
         seed: int = 0,
         report: StageReporter = lambda stage, **figures: None,
     ) -> None:
-        self.steps, self.policy, self.engine = steps, policy, engine
-        self.reward, self.executor, self.size, self.sampling = reward, executor, size, sampling
+        self.policy, self.engine, self.reward = policy, engine, reward
+        self.size, self.sampling = size, sampling
         self.rules, self.seed, self.report = rules or RoundRules(), seed, report
         self.preparation = Preparation(policy, reference, size, sampling.max_tokens, report)
         self.round = 0
         self.figures: dict[str, float] = {}  # of the last round, under their metric names
         self.dropped_prompts = 0
-        self._times_drawn: Counter[str] = Counter()  # of each step's key, in this round
 
     def __len__(self) -> int:
         return self.size.micro_batches_per_round
 
     def __iter__(self) -> Iterator[MicroBatch]:
         self.figures = {}
-        self._times_drawn.clear()
         groups, dropped = self._scored_groups()
-        batches = self._timed("preparing", self.preparation.micro_batches, groups)
-        groups = self.preparation.add_advantages(groups, batches)
+        batches = self._timed("preparing", self.preparation.micro_batches, self._chunks(groups))
+        groups = self._compared(groups, batches)
         self.preparation.add_denominators(batches)
         if self.rules.dump is not None:
-            self._timed("dumping", self._dump, [*groups, *dropped])
+            self._timed("dumping", self._dump, self._rows([*groups, *dropped]))
         self._summarise(groups, dropped, batches)
         self.round += 1  # before the first update: a checkpoint is only ever taken between rounds
         self.updates_began = time.perf_counter()
@@ -89,7 +86,7 @@ class ExperienceStream:
 
     # --- the stages, in order --------------------------------------------------------------------------------------------
 
-    def _scored_groups(self) -> tuple[list[Group], list[Group]]:
+    def _scored_groups(self) -> tuple[list[Any], list[Any]]:
         """This rank's groups of the round, and those that were drawn beside them and are not trained on.
 
         Dynamic sampling draws again for every group without signal, on all ranks until none lacks any.
@@ -106,6 +103,97 @@ class ExperienceStream:
                 break
         lacking = wanted - len(telling)
         return telling + tied[:lacking], tied[lacking:]
+
+    @abstractmethod
+    def _drawn_groups(self, count: int) -> list[Any]:
+        """The next groups of this rank, sampled and scored. Every rank must call it, with 0 too."""
+
+    @abstractmethod
+    def _rows(self, groups: Sequence[Any]) -> list[Group]:
+        """What is trained on of some groups: prompts with their rollouts."""
+
+    def _chunks(self, groups: Sequence[Any]) -> list[list[Group]]:
+        """The rows of each micro-batch: whole groups."""
+        size = self.size.groups_per_micro_batch
+        return [self._rows(groups[start : start + size]) for start in range(0, len(groups), size)]
+
+    @abstractmethod
+    def _compared(self, groups: Sequence[Any], batches: Sequence[MicroBatch]) -> list[Any]:
+        """The groups with advantages, which are in the micro-batches then, too."""
+
+    @abstractmethod
+    def _figures(self, groups: Sequence[Any], dropped: int) -> tuple[dict[str, float], float]:
+        """Figures over all ranks of what was drawn, `dropped` of which is not trained on; and the tokens that were sampled."""
+
+    def _dump(self, rows: Sequence[Group]) -> None:
+        number = self.round + 1
+        write_rollouts(rollout_path(self.rules.dump, number, rank()), records(rows, number))
+
+    # --- figures ---------------------------------------------------------------------------------------------------------
+
+    def _timed(self, stage: str, run: Callable[..., Any], *args: Any) -> Any:
+        self.report(stage, done=0, total=None)
+        begin = time.perf_counter()
+        result = agreed(run, *args)
+        name = f"time/{stage}_s"
+        self.figures[name] = self.figures.get(name, 0.0) + time.perf_counter() - begin
+        return result
+
+    def _summarise(self, groups: Sequence[Any], dropped: Sequence[Any], batches: Sequence[MicroBatch]) -> None:
+        """The round's rollout figures over all ranks; stops the run when engine and trainer disagree."""
+        figures, tokens = self._figures([*groups, *dropped], len(dropped))
+        self.figures |= figures
+        self.figures["rollout/tokens_per_s"] = tokens / self.figures[f"time/{self.sampling_stage}_s"]
+        self.figures["data/dropped_prompts"] = summed([self.dropped_prompts], self.policy.device)[0]
+        if all(batch.engine_logprobs is None for batch in batches):  # the policy compares them itself where it must
+            rollouts = flat(self._rows(groups))
+            self.figures["rollout/logprob_error"] = logprob_error(rollouts, batches, self.policy.device)
+            self.rules.gate.check(self.figures["rollout/logprob_error"], self.round + 1)
+        self.report(
+            "preparing",
+            reward=self.figures["reward/total"],
+            tokens_per_s=self.figures["rollout/tokens_per_s"],
+        )
+
+    sampling_stage = "generating"  # whose time the speed of sampling is of
+
+    def end_round(self) -> dict[str, float]:
+        """The round's figures, with the time that its updates took."""
+        return {**self.figures, "time/updating_s": time.perf_counter() - self.updates_began}
+
+    def check(self, figures: Mapping[str, float]) -> None:
+        """Looks at what the updates found of engine and trainer; raises TrainingDiverged when the run must stop."""
+        if "rollout/logprob_error" not in self.figures and "rollout/logprob_error" in figures:
+            self.rules.gate.check(figures["rollout/logprob_error"], self.round)
+
+    # --- where a run goes on from ----------------------------------------------------------------------------------------
+
+    def position(self) -> dict[str, Any]:
+        """What a checkpoint needs to go on with the next round."""
+        return {"round": self.round, "dropped_prompts": self.dropped_prompts}
+
+    def restore(self, position: Mapping[str, Any]) -> None:
+        """Takes what `position` gave."""
+        self.round, self.dropped_prompts = position["round"], position["dropped_prompts"]
+
+
+class ExperienceStream(Rounds):
+    """Rounds over recorded steps: a group is one prompt with its rollouts.
+
+    Args:
+        steps: This rank's endless training steps.
+        executor: Acts on the first step of each plan (stage 2); None runs nothing (stage 1).
+        parts: The arguments of `Rounds`.
+    """
+
+    def __init__(self, steps: StepStream, *args: Any, executor: Executor | None = None, **parts: Any) -> None:
+        super().__init__(*args, **parts)
+        self.steps, self.executor = steps, executor
+        self._times_drawn: Counter[str] = Counter()  # of each step's key, in this round
+
+    def __iter__(self) -> Iterator[MicroBatch]:
+        self._times_drawn.clear()
+        return super().__iter__()
 
     def _drawn_groups(self, count: int) -> list[Group]:
         groups = self._timed("drawing", self._draw, count)
@@ -161,52 +249,21 @@ class ExperienceStream:
             rollouts = self.rules.overlong.apply(rollouts)
         return regrouped(groups, rollouts)
 
-    def _dump(self, groups: Sequence[Group]) -> None:
-        number = self.round + 1
-        write_rollouts(rollout_path(self.rules.dump, number, rank()), records(groups, number))
+    def _rows(self, groups: Sequence[Group]) -> list[Group]:
+        return list(groups)
 
-    # --- figures ---------------------------------------------------------------------------------------------------------
+    def _compared(self, groups: Sequence[Group], batches: Sequence[MicroBatch]) -> list[Group]:
+        return self.preparation.add_advantages(groups, batches)
 
-    def _timed(self, stage: str, run: Callable[..., Any], *args: Any) -> Any:
-        self.report(stage, done=0, total=None)
-        begin = time.perf_counter()
-        result = agreed(run, *args)
-        name = f"time/{stage}_s"
-        self.figures[name] = self.figures.get(name, 0.0) + time.perf_counter() - begin
-        return result
-
-    def _summarise(self, groups: Sequence[Group], dropped: Sequence[Group], batches: Sequence[MicroBatch]) -> None:
-        """The round's rollout figures over all ranks; stops the run when engine and trainer disagree."""
-        figures, tokens = rollout_figures([*groups, *dropped], len(dropped), self.policy.device)
-        self.figures |= figures
-        self.figures["rollout/tokens_per_s"] = tokens / self.figures["time/generating_s"]
-        self.figures["data/dropped_prompts"] = summed([self.dropped_prompts], self.policy.device)[0]
-        self.figures["data/epoch"] = float(self.steps.epoch)
-        if all(batch.engine_logprobs is None for batch in batches):  # the policy compares them itself where it must
-            self.figures["rollout/logprob_error"] = logprob_error(flat(groups), batches, self.policy.device)
-            self.rules.gate.check(self.figures["rollout/logprob_error"], self.round + 1)
-        self.report(
-            "preparing",
-            reward=self.figures["reward/total"],
-            tokens_per_s=self.figures["rollout/tokens_per_s"],
-        )
-
-    def end_round(self) -> dict[str, float]:
-        """The round's figures, with the time that its updates took."""
-        return {**self.figures, "time/updating_s": time.perf_counter() - self.updates_began}
-
-    def check(self, figures: Mapping[str, float]) -> None:
-        """Looks at what the updates found of engine and trainer; raises TrainingDiverged when the run must stop."""
-        if "rollout/logprob_error" not in self.figures and "rollout/logprob_error" in figures:
-            self.rules.gate.check(figures["rollout/logprob_error"], self.round)
-
-    # --- where a run goes on from ----------------------------------------------------------------------------------------
+    def _figures(self, groups: Sequence[Group], dropped: int) -> tuple[dict[str, float], float]:
+        figures, tokens = rollout_figures(groups, dropped, self.policy.device)
+        return {**figures, "data/epoch": float(self.steps.epoch)}, tokens
 
     def position(self) -> dict[str, Any]:
-        """What a checkpoint needs to go on with the next round."""
-        return {"round": self.round, "dropped_prompts": self.dropped_prompts, "steps": self.steps.state_dict()}
+        """With the place in the data."""
+        return {**super().position(), "steps": self.steps.state_dict()}
 
     def restore(self, position: Mapping[str, Any]) -> None:
         """Takes what `position` gave."""
-        self.round, self.dropped_prompts = position["round"], position["dropped_prompts"]
+        super().restore(position)
         self.steps.load_state_dict(position["steps"])

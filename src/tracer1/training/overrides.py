@@ -7,12 +7,15 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -42,7 +45,7 @@ def check_command_line(config_name: str) -> dict[str, Any]:
     overrides = list(arguments.overrides)
     if arguments.config_dir:
         overrides.append(f"hydra.searchpath=[file://{Path(arguments.config_dir).resolve()}]")
-    config = check_overrides(config_name, overrides)
+    config = _check_sweep(config_name, overrides)
     if arguments.cfg or arguments.info:
         return {}
     if not config.get("dry_run"):
@@ -50,9 +53,32 @@ def check_command_line(config_name: str) -> dict[str, Any]:
     return config
 
 
+def _check_sweep(config_name: str, overrides: list[str]) -> dict[str, Any]:
+    """The config as plain values; a study sweeps without --multirun, and its swept values are left to Hydra."""
+    try:
+        return check_overrides(config_name, overrides)
+    except ConfigError:
+        rest = [text for text in overrides if not _sweeps(text)]
+        if len(rest) == len(overrides) or (config := check_overrides(config_name, rest)).get("recipe") != "study":
+            raise
+        return config
+
+
+def _sweeps(text: str) -> bool:
+    try:
+        return OverridesParser.create().parse_override(text).is_sweep_override()
+    except HydraException:  # whoever composes it says what is wrong
+        return False
+
+
 def said_overrides() -> list[str]:
     """The overrides of the command line, as they were said."""
     return list(get_args_parser().parse_args(sys.argv[1:]).overrides)
+
+
+def job_overrides() -> list[str]:
+    """The overrides of the job that Hydra is running, those of its sweep included."""
+    return list(HydraConfig.get().overrides.task)
 
 
 def check_overrides(config_name: str, overrides: list[str]) -> dict[str, Any]:
@@ -73,11 +99,17 @@ def check_overrides(config_name: str, overrides: list[str]) -> dict[str, Any]:
                 raise ConfigError(_unknown_choice(error)) from error
             except ConfigCompositionException as error:
                 raise ConfigError(_unknown(config_name, overrides, str(error))) from error
-            return check_composed(config, compose(config_name))
+            return check_composed(config, _root(config_name))
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(f"The config cannot be read: {str(error).splitlines()[0]}") from error
     finally:
         GlobalHydra.instance().clear()
+
+
+@cache
+def _root(config_name: str) -> DictConfig:
+    """The config without overrides: a study checks dozens of command lines."""
+    return compose(config_name)
 
 
 def check_composed(config: DictConfig, root: DictConfig | None = None) -> dict[str, Any]:

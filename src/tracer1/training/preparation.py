@@ -35,10 +35,9 @@ class Preparation:
     max_tokens: int
     report: Callable[..., None]
 
-    def micro_batches(self, groups: Sequence[Group]) -> list[MicroBatch]:
-        """Whole groups with the log-probs that the objective needs, from this very packing (else the ratio is not 1)."""
-        per_batch = self.size.groups_per_micro_batch
-        batches = [self._collate(groups[start : start + per_batch]) for start in range(0, len(groups), per_batch)]
+    def micro_batches(self, chunks: Sequence[Sequence[Group]]) -> list[MicroBatch]:
+        """Each chunk's prompts with the log-probs that the objective needs, from this very packing (else the ratio is not 1)."""
+        batches = [self._collate(chunk) for chunk in chunks]
         if self.policy.tower_is_frozen:  # what it makes of the pictures serves every pass of the round
             for batch in batches:
                 batch.prompts = self.policy.prepared(batch.prompts).to("cpu")
@@ -87,19 +86,23 @@ class Preparation:
 
     def add_advantages(self, groups: Sequence[Group], batches: Sequence[MicroBatch]) -> list[Group]:
         """Writes the advantages into the micro-batches; returns the groups with them. Every rank must call it."""
-        objective = self.policy.objective
         rewards = torch.tensor([torch.nan if r.masked else r.reward for r in flat(groups)], dtype=torch.float64)
-        if objective.kl_in == "reward":
-            penalties = [objective.kl_penalty(b.old_logprobs, b.ref_logprobs, b.responses.mask) for b in batches]
-            rewards = rewards - torch.cat(penalties)
-        advantages = self._advantages(rewards)
+        rewards = rewards - self.kl_penalties(batches)
+        advantages = self.advantages(rewards)
         for batch, own in zip(batches, advantages.split([len(b.advantages) for b in batches]), strict=True):
             batch.advantages = own.float()
         of_groups = advantages.view(len(groups), -1).tolist()
         return [group.with_advantages(own) for group, own in zip(groups, of_groups, strict=True)]
 
-    def _advantages(self, rewards: Tensor) -> Tensor:
-        """(N,) this rank's rewards -> (N,) advantages."""
+    def kl_penalties(self, batches: Sequence[MicroBatch]) -> Tensor:
+        """(N,) what the KL takes off each response's reward; zeros where it is in the loss."""
+        objective = self.policy.objective
+        if objective.kl_in != "reward":
+            return torch.zeros(sum(len(batch.advantages) for batch in batches), dtype=torch.float64)
+        return torch.cat([objective.kl_penalty(b.old_logprobs, b.ref_logprobs, b.responses.mask) for b in batches])
+
+    def advantages(self, rewards: Tensor) -> Tensor:
+        """(N,) this rank's rewards, group-adjacent; NaN is masked -> (N,) advantages. Every rank must call it."""
         objective, n = self.policy.objective, self.size.group_size
         if not objective.over_the_round:  # a group lives on one rank
             return objective.response_advantages(rewards, n)

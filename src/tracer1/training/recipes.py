@@ -48,7 +48,7 @@ _HOW_IT_STARTS = (
     "dry_run",
     "assume",
 )  # not what the run is made of: going on changes nothing
-_SIZES = ("prompts_per_round", "prompts_per_update", "group_size", "groups_per_micro_batch")
+SIZES = ("prompts_per_round", "prompts_per_update", "group_size", "groups_per_micro_batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +125,10 @@ def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], rou
     Returns:
         The folder of the exported policy.
     """
-    start, ranks = _begin(run)
+    start, ranks = begin(run)
     model, algorithm = groups["model"], groups["algorithm"]
     scored = {**parts, "reward": build_reward(groups["reward"]["terms"])}
-    size = RoundSize(*(algorithm[name] for name in _SIZES), world_size=ranks.world_size)
+    size = RoundSize(*(algorithm[name] for name in SIZES), world_size=ranks.world_size)
     rules = RoundRules.of(algorithm, groups["rollout"])
     progress, steps = RoundProgress(), make_steps(groups["data"], groups["reward"])
     training_steps = steps.train_stream(ranks.global_rank, ranks.world_size)
@@ -149,15 +149,15 @@ def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], rou
     )
     evaluator.faults = rules.faults
     evaluator.report = progress.reporter.stage
-    trainer = _trainer(
+    trainer = make_trainer(
         run, stream, progress, rounds, (evaluator, groups["evaluation"]), algorithm["max_skipped_updates"]
     )
     trainer.accumulate_grad_batches = size.micro_batches_per_update
-    _fit(run, trainer, policy, stream, start)
+    fit_and_export(run, trainer, policy, stream, start)
     return run.output_dir / "policy"
 
 
-def _begin(run: Run) -> tuple[Path | None, L.Trainer]:
+def begin(run: Run) -> tuple[Path | None, L.Trainer]:
     """The checkpoint to go on from, and a trainer that knows this process's rank. Settings that cannot work fail here, early."""
     _checked(run.optimizer, "optimizer", [torch.nn.Parameter(torch.zeros(1))])
     trainer = _checked(run.trainer, "trainer", max_epochs=0, logger=False, callbacks=[])
@@ -169,7 +169,7 @@ def make_evaluator(steps: list[Step], evaluation: Group, scored: Mapping[str, An
     return Evaluator(steps, sampling=Sampling(**evaluation["sampling"]), name=evaluation["name"], seed=seed, **scored)
 
 
-def _trainer(
+def make_trainer(
     run: Run, stream: RoundStream, progress: RoundProgress, rounds: int, validation: tuple[Evaluator, Group], most: int
 ) -> L.Trainer:
     """The Lightning trainer with everything that happens around a round, in the order in which it happens."""
@@ -201,7 +201,9 @@ def _checked(make: Callable[..., Any], group: str, *args: Any, **kwargs: Any) ->
         raise ConfigError(f"{group} cannot be made from these settings: {error}") from error
 
 
-def _fit(run: Run, trainer: L.Trainer, module: L.LightningModule, stream: RoundStream, start: Path | None) -> None:
+def fit_and_export(
+    run: Run, trainer: L.Trainer, module: L.LightningModule, stream: RoundStream, start: Path | None
+) -> None:
     """Trains from the checkpoint `start`, or from the beginning, into one MLflow run, and writes the policy.
 
     Raises:
@@ -244,7 +246,7 @@ def warmstart(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]
     Returns:
         The folder of the exported policy.
     """
-    start, ranks = _begin(run)
+    start, ranks = begin(run)
     share = ranks.global_rank, ranks.world_size
     model = groups["model"]
     module = SFTModule(
@@ -265,8 +267,8 @@ def warmstart(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]
     evaluator = make_evaluator(steps.val_steps(*share), groups["evaluation"], scored, run.seed)
     evaluator.report = progress.reporter.stage
     rounds = settings["updates"] // settings["updates_per_round"]
-    trainer = _trainer(
+    trainer = make_trainer(
         run, stream, progress, rounds, (evaluator, groups["evaluation"]), groups["algorithm"]["max_skipped_updates"]
     )
-    _fit(run, trainer, module, stream, start)
+    fit_and_export(run, trainer, module, stream, start)
     return run.output_dir / "policy"

@@ -52,7 +52,7 @@ def tool_sums(rollouts: Iterable[Rollout]) -> dict[str, tuple[float, int]]:
     """Sums of the total by the tool that the expert called: shows what a tool that is answered badly does to the rest."""
     rewards: dict[str, list[float]] = defaultdict(list)
     for rollout in rollouts:
-        expert = rollout.step.future[0].action
+        expert = rollout.step.future[0].action if rollout.step.future else None
         if (
             rollout.step.platform == "tool"
             and expert is not None

@@ -71,15 +71,19 @@ class FaultLimit:
         Raises:
             ExecutorError: one line, with the fault that was met most often.
         """
-        faults = Counter(r.outcome.fault for r in rollouts if r.masked)
-        masked, executed = summed([faults.total(), len(rollouts)], device)
+        self.check_faults([r.outcome.fault if r.masked else "" for r in rollouts], device, "executions")
+
+    def check_faults(self, said: Sequence[str], device: torch.device, what: str) -> None:
+        """Looks at what was done, of all ranks: the fault of each, or an empty text. `what` it is, for the message."""
+        faults = Counter(fault for fault in said if fault)
+        masked, executed = summed([faults.total(), len(said)], device)
         if masked > self.share * executed:
             everywhere = sum(gathered(faults), Counter())
             fault, times = everywhere.most_common(1)[0]
             raise ExecutorError(
-                f"{masked:.0f} of {executed:.0f} executions met a fault of the infrastructure, more than "
-                f"rollout.max_faults={self.share} allows; {times} times: {fault}. See to the executor's server or sandbox, "
-                "then start again (a training with ckpt_path=last)."
+                f"{masked:.0f} of {executed:.0f} {what} met a fault of the infrastructure, more than "
+                f"rollout.max_faults={self.share} allows; {times} times: {fault}. See to the executor's server, sandbox or "
+                "browser, then start again (a training with ckpt_path=last)."
             )
 
 

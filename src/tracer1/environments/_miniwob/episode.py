@@ -5,11 +5,12 @@ Places are converted between pixels of the 160x210 screenshot and tracer1's 0..1
 
 import asyncio
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
 from tracer1.actions import missing_arguments
-from tracer1.environments._miniwob.browser import playwright_api
+from tracer1.environments._miniwob.browser import VIEWPORT, playwright_api
 from tracer1.errors import Tracer1Error
 from tracer1.schema import Action, Box, Point
 
@@ -18,6 +19,7 @@ WHEEL = 60  # pixels that one `scroll` moves the content by
 AWAY = (450, 300)  # where the pointer waits: outside of the screenshot, hovering over nothing
 MIDDLE = (500.0, 600.0)  # 0..1000: where the wheel turns when a scroll names no place
 ACT_LIMIT, KEY_LIMIT = 20.0, 0.1  # seconds for an action, and for each character that it types
+CLIP = {"x": 0, "y": 0, "width": WIDTH, "height": HEIGHT, "scale": 1}
 LOADS = 3  # pages that one action may lead through
 DRAG_MOVES = 8  # pointer moves between press and release; widgets ignore a single jump
 WHEELS = {"down": (0, WHEEL), "up": (0, -WHEEL), "right": (WHEEL, 0), "left": (-WHEEL, 0)}
@@ -67,11 +69,29 @@ class Episode:
         self.goal, self.done, self.reward = "", False, 0.0
 
     async def begin(self, task: str, seed: int) -> str:
-        """Loads the task's page anew (a used page keeps traces of what was done) and starts episode `seed`."""
+        """Puts the task's page into a new frame (a used one keeps traces of what was done) and starts episode `seed`."""
         await self.page.mouse.move(*AWAY)
-        await self.page.goto((self._pages_at / f"{task}.html").as_uri())
-        self.goal = " ".join((await self._ask(f"__probe.begin({seed})")).split())
+        begin = f"window.__stage && __stage.begin({json.dumps((self._pages_at / f'{task}.html').as_uri())}, {seed})"
+        goal = await self._ask(begin)
+        if goal is None:
+            await self._set_stage()
+            goal = await self._ask(begin)
+        self.goal = " ".join(goal.split())
         return self.goal
+
+    async def _set_stage(self) -> None:
+        """Loads a file without any content of its own from beside the tasks' folder, so that their addresses lead to the same places."""
+        await self.page.goto((self._pages_at.parent / "core" / "core.css").as_uri())
+        stage, probe = (Path(__file__).with_name(name).read_text() for name in ("stage.js", "probe.js"))
+        await self._ask(f"{stage.rstrip()}({json.dumps(probe)}); 0")
+        # Unless the page is drawn as the screenshot shows it anyway, every screenshot would have it drawn anew, and once more afterwards.
+        shown = {**VIEWPORT, "deviceScaleFactor": 1, "mobile": False, "viewport": CLIP}
+        await self._cdp.send("Emulation.setDeviceMetricsOverride", shown)
+
+    @property
+    def document(self) -> Any:
+        """The Playwright frame of the task's page, in which the expert looks for elements."""
+        return self.page.main_frame.child_frames[-1]
 
     async def settle(self) -> None:
         """Waits for animations to end and the next frames to be drawn, then reads the reward.
@@ -84,15 +104,16 @@ class Episode:
         else:
             self.done, self.reward = self.done or bool(state["done"]), float(state["reward"])
 
-    async def _settled(self) -> dict[str, Any]:
+    async def _settled(self, frames: bool = True) -> dict[str, Any]:
+        question = f"window.__stage ? __stage.settled({json.dumps(frames)}) : {{left: true}}"
         for _ in range(LOADS):
             try:
-                return await self._ask("__probe.settled()")
+                return await self._ask(question)
             except playwright_api().Error:  # the page is on its way to another, unless it is gone
                 if self.page.is_closed():
                     raise
                 await self.page.wait_for_load_state()
-        return await self._ask("__probe.settled()")
+        return await self._ask(question)
 
     async def _ask(self, expression: str) -> Any:
         """What `page.evaluate` does, without the helpers that it would load into every new document."""
@@ -106,13 +127,12 @@ class Episode:
 
     async def look(self) -> bytes:
         """The screenshot as a PNG, 160x210, compressed in a hurry: `picture.shrink_png` makes it smaller."""
-        clip = {"x": 0, "y": 0, "width": WIDTH, "height": HEIGHT, "scale": 1}
-        how = {"format": "png", "clip": clip, "optimizeForSpeed": True}
+        how = {"format": "png", "clip": CLIP, "optimizeForSpeed": True}
         return base64.b64decode((await self._cdp.send("Page.captureScreenshot", how))["data"])
 
     async def abstraction(self) -> str:
         """A few words on what is visible, from the DOM: "2 text boxes, 1 button"."""
-        return await self.page.evaluate("__probe.abstraction()")
+        return await self.document.evaluate("__probe.abstraction()")
 
     async def perform(self, action: Action) -> None:
         """Acts with pointer, keys and wheel only, then lets the page settle. Does nothing once the episode is over.
@@ -132,7 +152,7 @@ class Episode:
     async def _point(self, action: Action) -> tuple[int, int]:
         """Moves the pointer first and waits: what an element loads or moves when pointed at would swallow the press."""
         await self.page.mouse.move(*to_pixel(action.point))
-        await self._settled()
+        await self._settled(frames=False)  # a move is answered when the page has dealt with it
         return to_pixel(action.point)
 
     async def _click(self, action: Action) -> None:

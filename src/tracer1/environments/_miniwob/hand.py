@@ -42,15 +42,15 @@ class Hand:
 
     def at(self, target: Target) -> Any:
         """The Playwright locator of a target."""
-        return self.episode.page.locator(target) if isinstance(target, str) else target
+        return self.episode.document.locator(target) if isinstance(target, str) else target
 
     def named(self, selector: str, text: str) -> Any:
         """The locator of those matches of a CSS selector whose whole text is `text`."""
-        return self.episode.page.locator(selector).filter(has_text=re.compile(rf"^\s*{re.escape(text)}\s*$"))
+        return self.episode.document.locator(selector).filter(has_text=re.compile(rf"^\s*{re.escape(text)}\s*$"))
 
     async def js(self, expression: str, argument: Any = None) -> Any:
         """Reads from the page; a rule must not change it."""
-        return await self.episode.page.evaluate(expression, argument)
+        return await self.episode.document.evaluate(expression, argument)
 
     async def texts(self, target: Target) -> list[str]:
         """The visible text of every match."""

@@ -115,34 +115,27 @@ window.__probe = (() => {
   };
   window.clearTimeout = (timer) => { pending.delete(timer); plain.clear.call(window, timer); };
 
-  const moving = () => pending.size > 0 || (window.jQuery && window.jQuery(':animated').length > 0)
+  const moving = () => pending.size > 0 || [...document.images].some((image) => !image.complete)
+    || (window.jQuery && window.jQuery(':animated').length > 0)
     || document.getAnimations().some((a) => a.playState === 'running' && a.effect.getComputedTiming().endTime !== Infinity);
 
-  const frame = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+  const drawn = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
 
-  // Resolves when two frames have been drawn (the wheel's hit-test needs them) after animations and short timers have ended.
-  async function settled(limit = 2000) {
-    const start = performance.now();
-    await frame();
-    while (moving() && performance.now() - start < limit) await frame();
-    return begun ? {left: false, done: WOB_DONE_GLOBAL, reward: WOB_RAW_REWARD_GLOBAL} : {left: true};
-  }
+  const state = () => ({left: false, done: WOB_DONE_GLOBAL, reward: WOB_RAW_REWARD_GLOBAL});
 
-  let begun = false;  // in this document: another one, even of the same address, is not the episode's
-
-  async function begin(seed) {
-    begun = true;
+  async function begin(seed, settled) {
     const style = document.createElement('style');
     style.textContent = '* { caret-color: transparent !important }';  // a blinking caret would make screenshots differ
     document.head.append(style);
     Math.seedrandom(String(seed));
     core.EPISODE_MAX_TIME = 1e8;  // the page's own 10 to 30 s of wall time are no time for a model
     core.startEpisodeReal();
+    clearInterval(core.CD_TIMER);  // a countdown beside the screenshot would have every waiting page drawn each second
     const goal = core.getUtterance();
     while (!WOB_TASK_READY) await new Promise(requestAnimationFrame);
     await settled();
     return typeof goal === 'string' ? goal : goal.utterance;
   }
 
-  return {boxes, abstraction, settled, begin, visible};
+  return {boxes, abstraction, moving, drawn, state, begin, visible};
 })();

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from tracer1.engines import ENGINES
-from tracer1.errors import UnknownName
+from tracer1.errors import ConfigError, UnknownName
 from tracer1.executors import EXECUTORS
 from tracer1.registry import Registry, nearest
 from tracer1.rewards import build_reward
@@ -31,6 +31,10 @@ def rehearse(config: Mapping[str, Any], console: Console | None = None) -> None:
     Raises:
         ConfigError: what a run would raise too, where it can be known already.
     """
+    if config["recipe"] == "study":
+        raise ConfigError(
+            "A study is many trainings, and a dry run is about one: rehearse a stage, with the overrides of study.chain."
+        )
     load = read_workload(config)
     build_reward(config["reward"]["terms"])
     _check_objective(config["algorithm"])

@@ -24,13 +24,19 @@ class GtaQuery:
 
     key: str
     instruction: str
-    files: tuple[Path, ...]  # absolute; they need not be there
+    root: Path  # absolute: where its files' names begin
+    names: tuple[str, ...]  # of its files, as the data set calls them
     tools: tuple[Mapping[str, Any], ...]  # as in toolmeta.json: name, description, inputs, outputs
     dialogs: tuple[
         Mapping[str, Any], ...
     ]  # the whole reference dialog; paths of files that are there are absolute in its calls
     gold: GtaGold
     kind: str  # objective | subjective | image, or unknown where the file has no gt_answer
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Absolute paths; they need not be there."""
+        return tuple(self.root / name for name in self.names)
 
     @property
     def calls(self) -> list[tuple[str, Any]]:
@@ -56,12 +62,20 @@ def read_gta(source: str | Path) -> list[GtaQuery]:
     try:
         queries = json.loads(path.read_bytes())
     except OSError as error:
-        raise DataError(f"{path}: {error.strerror}. GTA is released as {RELEASE}.") from None
+        raise DataError(f"{path}: {error.strerror}.{others_in(Path(source))} GTA is released as {RELEASE}.") from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a file of UTF-8 JSON ({' '.join(str(error).split())}).") from None
     if not isinstance(queries, dict):
         raise DataError(f"{path}: an object of queries is needed, got {queries!r:.60}. GTA is released as {RELEASE}.")
+    if not queries:
+        raise DataError(f"{path} holds no query. GTA is released as {RELEASE}.")
     return [_query(key, item, path) for key, item in queries.items()]
+
+
+def others_in(folder: Path) -> str:
+    """A hint that names other JSON files of a folder; empty where there are none."""
+    names = ", ".join(sorted(found.name for found in folder.glob("*.json")))[:200] if folder.is_dir() else ""
+    return f" Is it one of {names}? Then name that file." if names else ""
 
 
 def _query(key: str, item: Any, path: Path) -> GtaQuery:
@@ -81,7 +95,8 @@ def _query(key: str, item: Any, path: Path) -> GtaQuery:
     return GtaQuery(
         key=key,
         instruction=dialogs[0]["content"],
-        files=tuple(root / found["path"] for found in files),
+        root=root,
+        names=tuple(found["path"] for found in files),
         tools=tuple(tools),
         dialogs=tuple(_with_absolute_paths(turn, root) for turn in dialogs),
         gold=gold,
@@ -107,12 +122,13 @@ def _with_absolute_paths(turn: Mapping[str, Any], root: Path) -> Mapping[str, An
     call = call_of(turn)
     if call is None or not isinstance(call[1], Mapping):
         return turn
-    arguments = {name: _absolute(value, root) for name, value in call[1].items()}
+    arguments = {name: absolute(value, root) for name, value in call[1].items()}
     first, *others = turn["tool_calls"]
     return {**turn, "tool_calls": [{**first, "function": {**first["function"], "arguments": arguments}}, *others]}
 
 
-def _absolute(value: Any, root: Path) -> Any:
+def absolute(value: Any, root: Path) -> Any:
+    """The absolute path of a text that names a file below `root`; any other value as it is."""
     try:
         there = isinstance(value, str) and value != "" and (root / value).is_file()
     except (OSError, ValueError):  # a text too long for a path, or with a zero byte

@@ -1,0 +1,27 @@
+"""The reward of an episode that was really played (stage 3): the environment's own score. It does not know which environment."""
+
+from tracer1.errors import ConfigError
+from tracer1.rewards import REWARDS, needs
+from tracer1.schema import Rollout
+
+
+@REWARDS.register("episode_score")
+@needs("episode")
+def episode_score(rollout: Rollout, *, least: float = -1.0) -> float:
+    """What the environment gave for the whole episode, the same for each of its turns.
+
+    Args:
+        rollout: A turn of an episode that is over.
+        least: Lower scores count as this. Pages that give -1 for a wrong answer and 0 for none teach a beginner, who is wrong more
+            often than right, to do nothing; with 0 nothing is lost by trying.
+
+    Raises:
+        ConfigError: nothing was played.
+    """
+    score = None if rollout.outcome is None else rollout.outcome.score
+    if score is None:
+        raise ConfigError(
+            f"Reward 'episode_score' is about episodes, and step {rollout.step.key!r} belongs to none. Train with "
+            "+experiment=stage3_online, or use a reward of stage 1 or 2."
+        )
+    return max(score, least)
