@@ -16,7 +16,7 @@ from tracer1.training.dry_run import rehearse
 from tracer1.training.entry import launch, load_plugins, quiet_libraries
 from tracer1.training.study import run_job
 
-GROUPS = ("data", "model", "reward", "algorithm", "rollout", "evaluation", "environment", "online")
+GROUPS = ("data", "model", "reward", "algorithm", "rollout", "evaluation", "environment", "online", "warmstart")
 
 
 def main(cfg: DictConfig) -> None:
@@ -47,15 +47,12 @@ def main(cfg: DictConfig) -> None:
         overwrite=cfg.overwrite,
         checkpoint_every=cfg.checkpoint.every,
         checkpoint_keep=cfg.checkpoint.keep,
+        rounds=cfg.rounds,
     )
     groups = {name: plain.get(name) for name in GROUPS}
     parts = {"engine": recipes.build(ENGINES, plain["engine"]), "executor": recipes.build(EXECUTORS, plain["executor"])}
-    if cfg.recipe == "online":
-        online(run, groups=groups, parts=parts, rounds=cfg.rounds)
-    elif cfg.recipe == "warmstart":
-        recipes.warmstart(run, groups=groups, parts=parts, settings=plain["warmstart"])
-    else:
-        recipes.grpo(run, groups=groups, parts=parts, rounds=cfg.rounds)
+    train = {"grpo": recipes.grpo, "online": online, "warmstart": recipes.warmstart}[cfg.recipe]
+    train(run, groups=groups, parts=parts)
     rank_zero_only(report)(run.output_dir, time.monotonic() - began, plain["logger"]["tracking_uri"])
 
 

@@ -23,14 +23,13 @@ from tracer1.training.round_size import RoundSize
 Group = Mapping[str, Any]
 
 
-def online(run: recipes.Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], rounds: int) -> Path:
+def online(run: recipes.Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]) -> Path:
     """Trains a policy by GRPO on whole episodes and exports it.
 
     Args:
         run: Folder, seed, optimizer, trainer, logger.
         groups: The config's groups environment, online, data (horizon and history), model, reward, algorithm, rollout, evaluation.
         parts: `engine` and `executor`, already built.
-        rounds: Rounds in all, those of the checkpoint included.
 
     Returns:
         The folder of the exported policy.
@@ -83,7 +82,7 @@ def online(run: recipes.Run, *, groups: Mapping[str, Group], parts: Mapping[str,
             evaluation["name"], run.seed, rules.faults, progress.reporter.stage,
         )  # fmt: skip
         trainer = recipes.make_trainer(
-            run, stream, progress, rounds, (evaluator, evaluation), algorithm["max_skipped_updates"]
+            run, stream, progress, run.rounds, (evaluator, evaluation), algorithm["max_skipped_updates"]
         )
         trainer.accumulate_grad_batches = stream.size.micro_batches_per_update
         recipes.fit_and_export(run, trainer, policy, stream, start)

@@ -65,6 +65,7 @@ class Run:
     overwrite: bool = False
     checkpoint_every: int = 5
     checkpoint_keep: int = 2
+    rounds: int = 143  # in all, those of the checkpoint included; a warm start counts its own
 
 
 def build(registry: Registry, spec: Group) -> Any:
@@ -113,14 +114,13 @@ def make_policy(model: Group, algorithm: Group, optimizer: OptimizerFactory) -> 
     )
 
 
-def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], rounds: int) -> Path:
+def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]) -> Path:
     """Trains a policy by GRPO and exports it.
 
     Args:
         run: Folder, seed, optimizer, trainer, logger.
         groups: The config's groups data, model, reward, algorithm, rollout, evaluation.
         parts: `engine` and `executor` (or None), already built.
-        rounds: Rounds in all, those of the checkpoint included.
 
     Returns:
         The folder of the exported policy.
@@ -150,7 +150,7 @@ def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], rou
     evaluator.faults = rules.faults
     evaluator.report = progress.reporter.stage
     trainer = make_trainer(
-        run, stream, progress, rounds, (evaluator, groups["evaluation"]), algorithm["max_skipped_updates"]
+        run, stream, progress, run.rounds, (evaluator, groups["evaluation"]), algorithm["max_skipped_updates"]
     )
     trainer.accumulate_grad_batches = size.micro_batches_per_update
     fit_and_export(run, trainer, policy, stream, start)
@@ -233,19 +233,20 @@ def fit_and_export(
         write_policy(module, run.output_dir / "policy")
 
 
-def warmstart(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any], settings: Group) -> Path:
+def warmstart(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]) -> Path:
     """Teaches a model expert plans by supervised fine-tuning and exports it.
 
     Args:
         run: Folder, seed, optimizer, trainer, logger.
-        groups: The config's groups data, model, reward, algorithm, evaluation.
+        groups: The config's groups data, model, reward, algorithm, evaluation, and warmstart: updates, updates_per_round, batch_size,
+            workers; place_weight, warmup, decay (SFTModule); plan_cut, shift (Recipe).
         parts: `engine` and `executor` (or None) for the validation.
-        settings: updates, updates_per_round, batch_size, workers; place_weight, warmup, decay (SFTModule); plan_cut, shift
-            (Recipe).
 
     Returns:
         The folder of the exported policy.
     """
+    if (settings := groups["warmstart"]) is None:
+        raise ConfigError("recipe=warmstart needs the settings of a warm start: add +experiment=warmstart.")
     start, ranks = begin(run)
     share = ranks.global_rank, ranks.world_size
     model = groups["model"]
