@@ -83,10 +83,18 @@ def test_a_plan_that_cannot_be_read_loses_its_turn_and_is_trained_on(episodes):
 def test_the_prompts_of_a_round_are_those_that_were_answered(episodes):
     stream = episodes()
     groups = played(stream)
-    asked = {key: seed for batch in stream.engine.batches for key, seed in batch}
+    asked = [seed for batch in stream.engine.batches for _, seed in batch]
     turns = [turn for group in groups for turn in group.rows]
-    assert {turn.prompt.key: turn.seeds[0] for turn in turns} == asked
+    assert sorted(turn.seeds[0] for turn in turns) == sorted(asked)
     assert all(stream.engine.answer(turn.seeds[0]) == turn.rollouts[0].response for turn in turns)
+
+
+def test_a_prompt_that_episodes_share_is_asked_once(episodes):
+    stream = episodes(parallel=6)
+    list(stream)
+    first = stream.engine.batches[:4]  # six episodes begin: two tasks, three of each; four plans at most in one call
+    assert [len({key for key, _ in batch}) for batch in first[:2]] == [1, 1]
+    assert [len(batch) for batch in first[:2]] == [3, 3]
 
 
 def test_kl_in_the_reward_is_taken_off_the_episode(episodes, policy, reference, monkeypatch):

@@ -5,7 +5,8 @@ in a single call of the engine.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tracer1.engines.rollout_file import rollout_seed
@@ -38,6 +39,15 @@ class Planner(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One plan that is wanted."""
+
+    prompt: Prompt
+    seed: int
+    screenshot: bytes | None  # with the tokens it says whether two prompts are the same: cheaper to compare than pixels
+
+
 class SharedPlanner:
     """A policy behind an engine.
 
@@ -55,7 +65,7 @@ class SharedPlanner:
     ) -> None:
         self.policy, self.engine, self.sampling, self.seed, self.at_most = policy, engine, sampling, seed, at_most
         self._encoding = threading.Lock()  # a tokenizer belongs to one thread at a time
-        self._together: Together[tuple[Prompt, int], Response] = Together(self._generate, at_most)
+        self._together: Together[_Asked, Response] = Together(self._generate, at_most)
 
     def plan(self, step: Step, attempt: int) -> Rollout:
         """See `Planner`. A prompt of too many tokens gives a plan without steps that says so.
@@ -66,7 +76,7 @@ class SharedPlanner:
         prompt = self.encode(step)
         if prompt is None:
             return Rollout(step, Response("", (), ()), Plan(error="the prompt has more tokens than max_prompt_tokens"))
-        response = self._together.ask((prompt, self.noise(step, attempt)))
+        response = self._together.ask(_Asked(prompt, self.noise(step, attempt), step.screenshot))
         return Rollout(step, response, parse_plan(response.text, prompt.starts_in_think))
 
     def encode(self, step: Step) -> Prompt | None:
@@ -88,16 +98,28 @@ class SharedPlanner:
         with self.engine.serving(self.policy):
             self._together.serve(until, callers)
 
-    def _generate(self, asked: Sequence[tuple[Prompt, int]]) -> list[Response]:
-        """Answers in the order of the keys, so that a batch does not depend on which thread was quicker."""
-        order = sorted(range(len(asked)), key=lambda i: (asked[i][0].key, asked[i][1]))
+    def _generate(self, asked: Sequence[_Asked]) -> list[Response]:
+        """In an order that does not depend on which thread was quicker; a prompt that several episodes share is encoded once."""
+        order = sorted(range(len(asked)), key=lambda i: (asked[i].prompt.key, asked[i].seed))
+        same: dict[tuple[Any, ...], list[int]] = {}
+        for i in order:
+            same.setdefault((asked[i].prompt.token_ids, asked[i].screenshot), []).append(i)
         responses: list[Response | None] = [None] * len(asked)
-        for start in range(0, len(order), self.at_most):
-            part = order[start : start + self.at_most]
-            prompts, seeds = [asked[i][0] for i in part], [[asked[i][1]] for i in part]
-            for i, response in zip(part, self.engine.generate(prompts, self.sampling, seeds), strict=True):
+        for batch in _batches(list(same.values()), self.at_most):
+            seeds = [[asked[i].seed for i in group] for group in batch]
+            answers = self.engine.generate([asked[group[0]].prompt for group in batch], self.sampling, seeds)
+            for i, response in zip((i for group in batch for i in group), answers, strict=True):
                 responses[i] = response
         return responses
+
+
+def _batches(groups: Sequence[list[int]], at_most: int) -> Iterator[list[list[int]]]:
+    """Groups of one size each, as engines want them, of at most so many members together."""
+    cut = [group[start : start + at_most] for group in groups for start in range(0, len(group), at_most)]
+    for size in sorted({len(group) for group in cut}, reverse=True):
+        alike = [group for group in cut if len(group) == size]
+        step = max(1, at_most // size)
+        yield from (alike[start : start + step] for start in range(0, len(alike), step))
 
 
 def load_planner(
