@@ -127,7 +127,7 @@ def test_a_chain_is_what_a_user_would_type_and_each_stage_starts_from_the_one_be
         ("train.py", "+experiment=demo_stage1"),
         ("train.py", "+experiment=demo_stage2"),
         ("eval.py", "+experiment=demo_eval"),
-        ("eval.py", "+benchmark=miniwob_trained"),
+        ("eval.py", "+benchmark=miniwob"),
     ]
     assert all("seed=4" in call and f"paths.outputs={tmp_path}/studies" in call for call in calls)
     assert {*places(tmp_path)[1:]} <= {*calls[0]}
