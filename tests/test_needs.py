@@ -81,7 +81,7 @@ def test_every_shipped_reward_says_what_it_needs():
 
 def test_a_reward_of_ones_own_says_it_with_a_decorator():
     @REWARDS.register("test_needs_a_box")
-    @needs("box", "outcome")
+    @needs("box", "outcome", "episode")
     def mine(rollout):
         return float(bool(rollout.step.boxes))
 

@@ -126,7 +126,7 @@ def test_a_refused_task_is_named_left_out_and_no_score_of_0(agent, tmp_path, mon
         "agent.tracking_uri=null",
     )  # fmt: skip
     assert [row[:2] for row in rows(printed)] == [["endless", "0"], ["endless", "1"]]
-    said = [record.message for record in caplog.records if "refused" in record.message]
+    said = [record.message for record in caplog.records if "is refused" in record.message]
     assert said == ["reach is refused and left out, not scored 0: it needs a ruler"]
 
 

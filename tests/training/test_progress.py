@@ -158,13 +158,13 @@ def test_summary_fits_one_screen_and_says_what_was_gained(tmp_path: Path) -> Non
             {"time": 1.0, "round": k + 1, "step": k, "reward/total": 0.1 * k, "optim/skipped": 1.0 * (k >= 2)}
         )
     for k in (0, 4):
-        journal.append({"time": 1.0, "step": k, **{f"val/toy/metric{i}": 0.1 * k for i in range(12)}})
+        journal.append({"time": 1.0, "step": k, **{f"val/toy/metric{i}": 0.1 * k for i in range(15)}})
     rows = run_rows(tmp_path, 245.0)
     assert rows["rounds"] == "5"
     assert rows["wall time"] == "4 min 05 s"
     assert rows["reward, first → last"] == "0.000 → 0.400"
     assert rows["val/toy/metric0"] == "0.000 → 0.400"
-    assert rows["val/…"].startswith("4 more")
+    assert rows["val/…"].startswith("5 more")
     assert rows["skipped updates"] == "1"
     out = io.StringIO()
     command = "mlflow ui --backend-store-uri sqlite:////" + "long/" * 30 + "mlflow.db"

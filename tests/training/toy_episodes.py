@@ -79,7 +79,9 @@ class PlanEngine:
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling, seeds: Sequence[Sequence[int]]) -> list[Response]:
         self.thread = threading.current_thread().name
-        self.batches.append([(prompt.key, seed) for prompt, group in zip(prompts, seeds, strict=True) for seed in group])
+        self.batches.append(
+            [(prompt.key, seed) for prompt, group in zip(prompts, seeds, strict=True) for seed in group]
+        )
         return [self.answer(seed) for group in seeds for seed in group]
 
     @staticmethod

@@ -152,7 +152,7 @@ def over_the_round(rank: int, planner: Path) -> dict[str, Any]:
         "draws": [len(asked[0]) for asked in stream.engine.asked],
         "figures": stream.figures,
         "denominators": [batch.denominator for batch in batches],
-        "advantages": stream.preparation._advantages(own),
+        "advantages": stream.preparation.advantages(own),
     }
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from tracer1.environments._desktop.absent import HollowFinder
 from tracer1.environments._desktop.machine import Machine, Manager
-from tracer1.environments._desktop.processes import busy, end_all, reap_orphans
+from tracer1.environments._desktop.processes import adopt_orphans, busy, end_all, reap_orphans
 from tracer1.environments._osworld.metrics import unscorable
 from tracer1.errors import EnvironmentFault, Tracer1Error
 
@@ -187,6 +187,7 @@ def serve(host: Host, line: Connection) -> None:
 
 def main() -> None:
     """Arguments: the number of the connection's descriptor, folder, token, width, height."""
+    adopt_orphans()
     os.umask(0o077)  # what is expected, and what evaluators print of it, is not for the desktop's user
     line = Connection(int(sys.argv[1]))
     folder, token = Path(sys.argv[2]), sys.argv[3]

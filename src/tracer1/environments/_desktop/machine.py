@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer1.environments._desktop.home import PROGRAMS, furnish
-from tracer1.environments._desktop.processes import MARK, Desk, User, adopt_orphans, end_all, reap_orphans
+from tracer1.environments._desktop.processes import MARK, Desk, User, end_all, reap_orphans
 from tracer1.errors import EnvironmentFault
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,6 @@ class Machine:
 
     def __init__(self, folder: Path, token: str, size: tuple[int, int]) -> None:
         self._folder = folder
-        adopt_orphans()
         self._user = User()
         self.desk = Desk(token, folder / "home", self._user.number, size)
         self.address = ""

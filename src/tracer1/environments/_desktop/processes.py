@@ -18,7 +18,7 @@ FIRST_USER, USERS = (
     128,
 )  # numeric users that Debian and systemd give to nobody (systemd.io/UIDS-GIDS); no account is made
 _GONE_S = 10.0
-_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
+_SET_CHILD_SUBREAPER, _GET_CHILD_SUBREAPER = 36, 37  # <linux/prctl.h>
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,19 @@ def _alive(process: psutil.Process) -> bool:
 
 
 def adopt_orphans() -> None:
-    """What this process' children leave behind becomes its own: in a container nobody else may bury the dead."""
+    """What this process' children leave behind becomes its own: in a container nobody else may bury the dead.
+
+    For a process that does nothing else: whatever it starts, it inherits the rest of.
+    """
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def reap_orphans() -> None:
-    """Buries all children that have ended."""
+    """Buries all children that have ended, in a process that adopts orphans; elsewhere their parents wait for them."""
+    adopts = ctypes.c_int()
+    ctypes.CDLL(None).prctl(_GET_CHILD_SUBREAPER, ctypes.byref(adopts), 0, 0, 0)
+    if not adopts.value:
+        return
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -15,7 +15,6 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from tracer1.errors import ConfigError
-from tracer1.tracking.studies import Job, StudyStore
 from tracer1.training.study.commands import call
 from tracer1.training.study.plan import Piece, Study
 
@@ -60,6 +59,8 @@ def run_job(config: Mapping[str, Any], said: Sequence[str]) -> dict[str, float]:
             raise ConfigError(
                 f"study.metrics names {metric!r}, which no evaluation gave. There are: {', '.join(sorted(figures))}."
             )
+    from tracer1.tracking.studies import Job, StudyStore  # only now: it loads MLflow
+
     store = StudyStore(logger["tracking_uri"], logger["experiment"])
     parent = store.parent(study.name, study.variable, _about(study))
     notes = {
