@@ -164,7 +164,7 @@ def test_summary_fits_one_screen_and_says_what_was_gained(tmp_path: Path) -> Non
     assert rows["wall time"] == "4 min 05 s"
     assert rows["reward, first → last"] == "0.000 → 0.400"
     assert rows["val/toy/metric0"] == "0.000 → 0.400"
-    assert rows["val/…"].startswith("5 more")
+    assert rows["val/…"].startswith("7 more")
     assert rows["skipped updates"] == "1"
     out = io.StringIO()
     command = "mlflow ui --backend-store-uri sqlite:////" + "long/" * 30 + "mlflow.db"

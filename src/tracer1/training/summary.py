@@ -14,7 +14,7 @@ from tracer1.schema import Rollout
 from tracer1.tracking.journal import read_metrics
 from tracer1.training.duration import duration
 
-VALIDATION_ROWS = 10  # more would push the head of the summary off the screen
+VALIDATION_ROWS = 8  # more would push the head of the summary off the screen
 
 
 def run_rows(output_dir: Path, seconds: float) -> dict[str, str]:
