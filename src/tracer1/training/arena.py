@@ -35,10 +35,12 @@ class Arena:
     lockstep: bool = False
 
     def play(self, jobs: Sequence[Job], planner: SharedPlanner, report: StageReporter) -> list[Episode]:
-        """The last attempt of every job, in order; `report` is told how many are over."""
-        last = _LastAttempts(len(jobs), self.rules.restarts, report)
-        if jobs:
-            play_all(jobs, self.environments, planner, self.executor, self.rules, [last], lockstep=self.lockstep)
+        """The last attempt of every job, in order; `report` is told how many are over. Every rank must call it, without jobs too."""
+        if not jobs:  # the other ranks play on: weights may be gathered when the engine is served
+            with planner.engine.serving(planner.policy):
+                return []
+        last = _LastAttempts(len(jobs), report)
+        play_all(jobs, self.environments, planner, self.executor, self.rules, [last], lockstep=self.lockstep)
         return [last.episodes[number] for number in range(len(jobs))]
 
 
@@ -47,7 +49,6 @@ class _LastAttempts:
     """A watcher that keeps the episodes."""
 
     jobs: int
-    restarts: int
     report: StageReporter
     episodes: dict[int, Episode] = field(default_factory=dict)
 

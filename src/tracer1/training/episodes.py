@@ -2,14 +2,14 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import fsum
 from statistics import fmean
 
 from tracer1.engines.rollout_file import rollout_seed
 from tracer1.plan_act.episode import FAULT, Episode, Job
 from tracer1.schema import Outcome, Prompt, Rollout
-from tracer1.training.groups import Group, RewardFunction
+from tracer1.training.groups import Group, RewardFunction, tied
 
 SUCCESS = 1.0  # the best score of every environment here
 
@@ -19,12 +19,10 @@ class Played:
     """One episode of a group, its last attempt."""
 
     job: Job
-    turns: tuple[
-        Group, ...
-    ] = ()  # a prompt with its one rollout, for each response that was sampled; none after a fault
+    turns: tuple[Group, ...] = ()  # a prompt with its one rollout for each sampled response; none after a fault
     score: float | None = None  # the environment's own
     reward: float | None = None  # None: masked, a fault or nothing that was sampled
-    terms: Mapping[str, float] = ()
+    terms: Mapping[str, float] = field(default_factory=dict)
     steps: int = 0  # executed
     lost: int = 0  # turns in which nothing could be done
     fault: str = ""
@@ -33,6 +31,12 @@ class Played:
     def masked(self) -> bool:
         """Whether nobody can say what it is worth."""
         return self.reward is None
+
+    def with_turns(self, turns: Sequence[Group]) -> "Played":
+        """With these scored turns; its reward and terms are their means, so that a term of the whole episode is itself."""
+        rollouts = [turn.rollouts[0] for turn in turns]
+        terms = {name: fmean(rollout.terms[name] for rollout in rollouts) for name in rollouts[0].terms}
+        return replace(self, turns=tuple(turns), reward=fmean(rollout.reward for rollout in rollouts), terms=terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,8 @@ class EpisodeGroup:
 
     @property
     def tied(self) -> bool:
-        """Whether all rewards are equal: compared with each other, the episodes teach nothing. Masked ones are not compared."""
-        return len({episode.reward for episode in self.episodes if not episode.masked}) < 2
+        """Whether all rewards are equal."""
+        return tied(self.episodes)
 
     @property
     def rows(self) -> list[Group]:
@@ -65,7 +69,7 @@ class EpisodeGroup:
 def score_episode(
     episode: Episode, prompts: Mapping[str, Prompt], noise: Mapping[str, int], reward: RewardFunction
 ) -> Played:
-    """An episode with its reward: the mean of each term over its turns, so that a term of the whole episode is itself.
+    """An episode with its reward.
 
     Args:
         episode: Played to its end.
@@ -77,18 +81,8 @@ def score_episode(
         return Played(episode.job, fault=episode.fault)
     turns = [_scored(turn.tries[0].rollout, episode.score, prompts, noise, reward) for turn in episode.turns]
     turns = [turn for turn in turns if turn is not None]
-    if not turns:
-        return Played(episode.job, score=episode.score, steps=episode.steps, lost=episode.lost)
-    rollouts = [turn.rollouts[0] for turn in turns]
-    return Played(
-        episode.job,
-        tuple(turns),
-        episode.score,
-        fmean(rollout.reward for rollout in rollouts),
-        {name: fmean(rollout.terms[name] for rollout in rollouts) for name in rollouts[0].terms},
-        episode.steps,
-        episode.lost,
-    )
+    played = Played(episode.job, score=episode.score, steps=episode.steps, lost=episode.lost)
+    return played.with_turns(turns) if turns else played
 
 
 def _scored(
@@ -126,16 +120,6 @@ class SeededTasks:
         order = random.Random(f"{self.seed}/{lap}").sample(range(len(self.tasks)), len(self.tasks))
         task = self.tasks[order[place]]
         return Job(task, self.seeds[rollout_seed(self.seed, "task", number) % len(self.seeds)])
-
-
-def reward_means(episodes: Sequence[Played]) -> dict[str, tuple[float, int]]:
-    """Sums and counts of the total and of every term over the episodes that are not masked."""
-    scored = [episode for episode in episodes if not episode.masked]
-    sums = {"reward/total": (fsum(e.reward for e in scored), len(scored))} if scored else {}
-    return sums | {
-        f"reward/{name}": (fsum(e.terms[name] for e in scored), len(scored))
-        for name in (scored[0].terms if scored else ())
-    }
 
 
 def episode_means(episodes: Sequence[Played]) -> dict[str, tuple[float, int]]:

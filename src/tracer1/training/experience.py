@@ -45,6 +45,8 @@ class Rounds(ABC):
         report: Told which stage the round is in.
     """
 
+    sampling_stage = "generating"  # whose time the speed of sampling is of
+
     def __init__(
         self,
         policy: PolicyModule,
@@ -154,8 +156,6 @@ class Rounds(ABC):
             reward=self.figures["reward/total"],
             tokens_per_s=self.figures["rollout/tokens_per_s"],
         )
-
-    sampling_stage = "generating"  # whose time the speed of sampling is of
 
     def end_round(self) -> dict[str, float]:
         """The round's figures, with the time that its updates took."""

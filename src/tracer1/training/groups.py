@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tracer1.engines.rollout_file import RolloutRecord
 from tracer1.parsing import parse_plan
@@ -21,13 +22,22 @@ class Group:
 
     @property
     def tied(self) -> bool:
-        """Whether all rewards are equal: compared with each other, the rollouts teach nothing. Masked ones are not compared."""
-        return len({rollout.reward for rollout in self.rollouts if not rollout.masked}) < 2
+        """Whether all rewards are equal."""
+        return tied(self.rollouts)
 
     def with_advantages(self, advantages: Iterable[float]) -> "Group":
         """The group with an advantage for each rollout."""
         pairs = zip(self.rollouts, advantages, strict=True)
         return replace(self, rollouts=tuple(replace(rollout, advantage=advantage) for rollout, advantage in pairs))
+
+
+def tied(members: Iterable[Any]) -> bool:
+    """Whether all rewards are equal: compared with each other, the members teach nothing. Masked ones are not compared.
+
+    Args:
+        members: With `reward` and `masked`: rollouts, or whole episodes.
+    """
+    return len({member.reward for member in members if not member.masked}) < 2
 
 
 def make_rollouts(steps: Sequence[Step], prompts: Sequence[Prompt], responses: Sequence[Response]) -> list[Rollout]:

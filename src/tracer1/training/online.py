@@ -6,7 +6,6 @@ micro-batch. It knows no environment by name and no reward.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -18,11 +17,11 @@ from tracer1.plan_act.episode import FAULT, Episode, Job
 from tracer1.plan_act.planner import SharedPlanner
 from tracer1.schema import Prompt, Response, Rollout, Step
 from tracer1.training.arena import Arena
-from tracer1.training.episodes import EpisodeGroup, Played, SeededTasks, episode_means, reward_means, score_episode
+from tracer1.training.episodes import EpisodeGroup, Played, SeededTasks, episode_means, score_episode
 from tracer1.training.experience import Rounds
 from tracer1.training.groups import Group
 from tracer1.training.ranks import summed
-from tracer1.training.round_figures import means_over_ranks, rollout_figures
+from tracer1.training.round_figures import means_over_ranks, reward_sums, rollout_figures
 
 _EMPTY = Response("", (), ())
 
@@ -67,11 +66,10 @@ class EpisodeStream(Rounds):
 
     def _drawn_groups(self, count: int) -> list[EpisodeGroup]:
         jobs = [job for _ in range(count) for job in self._jobs()]
-        noise = rollout_seed(
-            self.seed, self.round
-        )  # else a task that comes again would be answered with the same noise
+        # by the round, else a task that comes again would be answered with the same noise
+        noise = rollout_seed(self.seed, self.round)
         planner = RememberingPlanner(self.policy, self.engine, self.sampling, seed=noise, at_most=self.arena.batch)
-        episodes = self._timed("playing", self._play, jobs, planner)
+        episodes = self._timed("playing", self.arena.play, jobs, planner, self.report)
         played = self._timed("scoring", self._score, episodes, planner)
         self.rules.faults.check_faults([one.fault for one in played], self.policy.device, "episodes")
         n = self.size.group_size
@@ -82,12 +80,6 @@ class EpisodeStream(Rounds):
         job = self.tasks.job(self.given * ranks + rank)
         self.given += 1
         return [replace(job, sample=i) for i in range(self.size.group_size)]
-
-    def _play(self, jobs: Sequence[Job], planner: SharedPlanner) -> list[Episode]:
-        if not jobs:  # the other ranks play on: weights may be gathered when the engine is served
-            with self.engine.serving(self.policy):
-                return []
-        return self.arena.play(jobs, planner, self.report)
 
     def _score(self, episodes: Sequence[Episode], planner: RememberingPlanner) -> list[Played]:
         turns = [turn for one in episodes if one.end != FAULT for turn in one.turns]
@@ -106,9 +98,7 @@ class EpisodeStream(Rounds):
         if played.masked:
             return played
         rollouts = self.rules.overlong.apply([turn.rollouts[0] for turn in played.turns])
-        turns = tuple(replace(turn, rollouts=(r,)) for turn, r in zip(played.turns, rollouts, strict=True))
-        terms = {name: fmean(r.terms[name] for r in rollouts) for name in rollouts[0].terms}
-        return replace(played, turns=turns, reward=fmean(r.reward for r in rollouts), terms=terms)
+        return played.with_turns([replace(t, rollouts=(r,)) for t, r in zip(played.turns, rollouts, strict=True)])
 
     def _rows(self, groups: Sequence[EpisodeGroup]) -> list[Group]:
         return [row for group in groups for row in group.rows]
@@ -146,7 +136,7 @@ class EpisodeStream(Rounds):
         faults, ties, drawn, dropped = summed(
             [sum(bool(e.fault) for e in episodes), sum(group.tied for group in groups), len(groups), dropped], device
         )
-        figures |= means_over_ranks(reward_means(episodes) | episode_means(episodes))
+        figures |= means_over_ranks(reward_sums(episodes) | episode_means(episodes))
         return figures | {
             "executor/infra_errors": faults, "rollout/ties": ties / drawn, "rollout/dropped_groups": dropped,
         }, tokens  # fmt: skip

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from math import fsum
+from typing import Any
 
 import torch
 
@@ -39,8 +40,8 @@ def rollout_figures(groups: Sequence[Group], dropped: int, device: torch.device)
     return figures, tokens
 
 
-def reward_sums(rollouts: Iterable[Rollout]) -> dict[str, tuple[float, int]]:
-    """Sums of the total and of every term, over the rollouts that are not masked."""
+def reward_sums(rollouts: Iterable[Any]) -> dict[str, tuple[float, int]]:
+    """Sums of the total and of every term, over the rollouts, or whole episodes, that are not masked."""
     scored = [r for r in rollouts if not r.masked]
     sums = {"reward/total": (fsum(r.reward for r in scored), len(scored))} if scored else {}
     for name in scored[0].terms if scored else ():
