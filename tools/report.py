@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # lets it run uninstalled
 
-from tracer1.data.shard_writer import finished_file
-from tracer1.errors import DataError, Tracer1Error
+from tracer1.data.page_file import write_page
+from tracer1.errors import Tracer1Error
 from tracer1.report.page import report
 
 
@@ -27,20 +27,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     try:
-        content = report(args.runs, args.out).encode(errors="replace")  # half a surrogate pair is no UTF-8
-        try:
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            with finished_file(args.out) as stream:
-                stream.write(content)
-        except OSError as error:
-            raise DataError(f"{args.out} cannot be written ({error.strerror}). Choose another --out.") from error
+        size = write_page(report(args.runs, args.out), args.out)
     except Tracer1Error as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped: nothing was written.", file=sys.stderr)
         return 130
-    print(f"{args.out}: {len(content) / 1e6:.1f} MB")
+    print(f"{args.out}: {size / 1e6:.1f} MB")
     return 0
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # lets it run uninstalled
 
-from tracer1.data.shard_writer import finished_file
-from tracer1.errors import DataError, Tracer1Error
+from tracer1.data.page_file import write_page
+from tracer1.errors import Tracer1Error
 from tracer1.plan_act.page import choose, page
 from tracer1.plan_act.reading import read_record
 
@@ -30,19 +30,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         recording = read_record(args.record)
         episodes = choose(recording, args.episode)
-        content = page(recording, episodes).encode(errors="replace")  # half a surrogate pair is no UTF-8
-        try:
-            args.out.parent.mkdir(parents=True, exist_ok=True)
-            with finished_file(args.out) as stream:
-                stream.write(content)
-        except OSError as error:
-            raise DataError(f"{args.out} cannot be written ({error.strerror}). Choose another --out.") from error
+        size = write_page(page(recording, episodes), args.out)
     except Tracer1Error as error:
         print(error, file=sys.stderr)
         return 2
-    print(
-        f"{args.out}: {len(episodes)} episodes, {sum(len(e.turns) for e in episodes)} steps, {len(content) / 1e6:.1f} MB"
-    )
+    print(f"{args.out}: {len(episodes)} episodes, {sum(len(e.turns) for e in episodes)} steps, {size / 1e6:.1f} MB")
     return 0
 
 

@@ -10,25 +10,25 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tracer1.benchmarks import BENCHMARKS
-from tracer1.benchmarks._played import PlayedBenchmark, Row
+from tracer1.benchmarks._played import Row
 from tracer1.benchmarks._published import GAIA
 from tracer1.benchmarks._result import BenchmarkResult
+from tracer1.benchmarks._tool_played import ToolBenchmark
 from tracer1.benchmarks._tool_rows import answer_of_episode, calls_of, emitted_in_episode, plain_result, pooled
 from tracer1.environments._tools.gaia_questions import GaiaQuestion, read_gaia
 from tracer1.environments._tools.sources import gaia_task
-from tracer1.environments.tools import Tools
 from tracer1.errors import ConfigError
 from tracer1.interfaces import Environment
 from tracer1.metrics.answer_rules import UNCOUNTED, Verdict
 from tracer1.metrics.answer_rules.gaia import gaia
 from tracer1.metrics.episodes import Estimate
 from tracer1.metrics.gaia import LEVELS, GaiaAnswer, gaia_figures
-from tracer1.plan_act.episode import Episode, Result
+from tracer1.plan_act.episode import Episode
 
 
 @BENCHMARKS.register("gaia")
 @dataclass(kw_only=True)
-class GaiaBenchmark(PlayedBenchmark):
+class GaiaBenchmark(ToolBenchmark):
     """AnsAcc, overall and by level.
 
     Args:
@@ -42,17 +42,11 @@ class GaiaBenchmark(PlayedBenchmark):
     source: str
     split: str = "validation"
     predictions: str | None = None
-    tools: str | Sequence[str] | None = "t3"
-    sandbox: Any = "auto"
-    limits: Mapping[str, Any] | None = None
-    backends: Mapping[str, Any] | None = None
-    cache: str | None = None
     questions: Mapping[str, GaiaQuestion] = field(init=False, repr=False)
 
     name: ClassVar[str] = "gaia"
     rule: ClassVar[str] = "gaia"
     rule_says: ClassVar[str] = "the leaderboard's: numbers by value, lists by element, everything else as squeezed text"
-    averaged: ClassVar[str] = "answer_accuracy"
     published = GAIA
 
     def __post_init__(self) -> None:
@@ -69,22 +63,15 @@ class GaiaBenchmark(PlayedBenchmark):
     def make_environment(self) -> Environment:
         """A toolbox with its own sandbox."""
         tasks = [gaia_task(question) for question in self.questions.values()]
-        return Tools(
-            tasks, tools=self.tools, sandbox=self.sandbox, limits=self.limits, backends=self.backends, cache=self.cache
-        )
+        return self.environment_of(tasks, self.tools)
 
     def about(self, environment: Environment) -> Mapping[str, Any]:
         """What was asked, and with which tools."""
         return {
             "split": self.split,
             "questions": len(self.questions),
-            "tools": self.tools if isinstance(self.tools, str) else list(self.tools),
-            "backends": sorted(self.backends or ()),
+            **super().about(environment),
         }
-
-    def success(self, result: Result) -> bool:
-        """Unused: a row says more."""
-        return result.score == 1
 
     def row(self, episode: Episode) -> dict[str, Any]:
         """With the answer, its level, and what the agent emitted."""

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tracer1.benchmarks import BENCHMARKS
-from tracer1.benchmarks._played import PlayedBenchmark, Row
+from tracer1.benchmarks._played import Row
 from tracer1.benchmarks._published import GTA
 from tracer1.benchmarks._result import BenchmarkResult
+from tracer1.benchmarks._tool_played import ToolBenchmark
 from tracer1.benchmarks._tool_rows import (
     answer_of_episode,
     did_in_episode,
@@ -25,7 +26,6 @@ from tracer1.benchmarks._tool_rows import (
 )
 from tracer1.environments._tools.gta_queries import GtaQuery, absolute, read_gta
 from tracer1.environments._tools.sources import gta_task
-from tracer1.environments.tools import Tools
 from tracer1.errors import ConfigError
 from tracer1.interfaces import Environment
 from tracer1.metrics.answer_rules import Similarity, Verdict
@@ -35,12 +35,12 @@ from tracer1.metrics.gta import CATEGORIES, GtaTask, episode_figures
 from tracer1.metrics.gta_t3 import T3_TOOLS, ToolEpisode, code_exec_step, code_exec_task, tool_acc_task
 from tracer1.metrics.sentence_similarity import sentence_similarity
 from tracer1.metrics.share import Share, share_of
-from tracer1.plan_act.episode import Episode, Result
+from tracer1.plan_act.episode import Episode
 
 
 @BENCHMARKS.register("gta")
 @dataclass(kw_only=True)
-class GtaBenchmark(PlayedBenchmark):
+class GtaBenchmark(ToolBenchmark):
     """AnsAcc of both scorers; T3's ToolAcc and CodeExec, as we define them; with GTA's tools, the owner's choice of tools as well.
 
     Args:
@@ -53,13 +53,8 @@ class GtaBenchmark(PlayedBenchmark):
     """
 
     source: str
-    tools: str | Sequence[str] | None = "t3"
     embedder: str = ""
     max_steps: int = 10
-    sandbox: Any = "auto"
-    limits: Mapping[str, Any] | None = None
-    backends: Mapping[str, Any] | None = None
-    cache: str | None = None
     queries: Mapping[str, GtaQuery] = field(init=False, repr=False)
     similarity: Similarity | None = field(init=False, repr=False)
 
@@ -68,7 +63,6 @@ class GtaBenchmark(PlayedBenchmark):
     rule_says: ClassVar[str] = (
         "of every group of the whitelist some alias is a part of the answer; objective queries only"
     )
-    averaged: ClassVar[str] = "answer_accuracy"
     published = GTA
 
     def __post_init__(self) -> None:
@@ -82,10 +76,7 @@ class GtaBenchmark(PlayedBenchmark):
     def make_environment(self) -> Environment:
         """A toolbox with its own sandbox."""
         tasks = [gta_task(query) for query in self.queries.values()]
-        return Tools(
-            tasks, tools=None if self.tools == "gta" else self.tools, sandbox=self.sandbox, limits=self.limits,
-            backends=self.backends, cache=self.cache,
-        )  # fmt: skip
+        return self.environment_of(tasks, None if self.tools == "gta" else self.tools)
 
     def about(self, environment: Environment) -> Mapping[str, Any]:
         """What was asked, and with which tools."""
@@ -93,13 +84,8 @@ class GtaBenchmark(PlayedBenchmark):
         return {
             "queries": len(kinds),
             **{f"queries_{kind}": kinds.count(kind) for kind in sorted(set(kinds))},
-            "tools": self.tools if isinstance(self.tools, str) else list(self.tools),
-            "backends": sorted(self.backends or ()),
+            **super().about(environment),
         }
-
-    def success(self, result: Result) -> bool:
-        """Unused: a row says more."""
-        return result.score == 1
 
     def row(self, episode: Episode) -> dict[str, Any]:
         """With the answer, the turns in GTA's layout, and all that the agent emitted."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tracer1.data.gallery_page import page
 from tracer1.data.ordering import uniform
+from tracer1.data.page_file import write_page
 from tracer1.data.records import Stored
-from tracer1.data.shard_writer import finished_file
 from tracer1.data.shards import read_stored
 from tracer1.errors import DataError
 from tracer1.registry import nearest
@@ -83,11 +83,4 @@ def write_gallery(trajectories: Sequence[Trajectory], out: Path, title: str) -> 
     Raises:
         DataError: No space left, or the file cannot be written.
     """
-    content = page(trajectories, title).encode("utf-8", errors="replace")  # half a surrogate pair is no UTF-8
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with finished_file(out) as stream:
-            stream.write(content)
-    except OSError as error:
-        raise DataError(f"{out} cannot be written ({error.strerror}). Choose another --out.") from error
-    return len(content)
+    return write_page(page(trajectories, title), out)
