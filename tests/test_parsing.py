@@ -6,7 +6,7 @@ import pytest
 
 from tracer1.actions import missing_arguments
 from tracer1.alignment import is_valid_step, types_of
-from tracer1.parsing import format_plan, parse_plan
+from tracer1.parsing import first_step_end, format_plan, parse_plan
 from tracer1.schema import DONE, NOT_DONE, Action, Plan, PlanStep
 
 GOOD = '{"screenshot_abstraction": "a page", "action": {"action_type": "click", "point": [512, 133]}, "status": "not done"}'
@@ -196,3 +196,16 @@ def test_deep_nesting_is_data_at_any_depth():
                 GOOD.replace('"point"', '"content"').replace("[512, 133]", value),
             ):
                 assert len(parse_plan(framed(f"Step 1: {segment}")).steps) == 1
+
+
+def test_the_first_step_ends_where_the_second_begins():
+    typed = Action("type", "type", content='"Step 2:" is no marker')
+    steps = [PlanStep(typed, NOT_DONE, "a"), PlanStep(Action("wait", "wait"), DONE, "b")]
+    text = format_plan(steps, first_number=4, thought="Step 1: think. Step 2: act.")
+    assert text[: first_step_end(text)] == format_plan(steps[:1], 4, "Step 1: think. Step 2: act.").removesuffix(
+        "</answer>"
+    )
+    one = format_plan(steps[:1], first_number=4)
+    assert first_step_end(one) == len(one)
+    assert first_step_end("Step 1: {} Step 2: {}") == 11
+    assert first_step_end("nothing") == 7

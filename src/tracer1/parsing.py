@@ -3,6 +3,7 @@
 It knows the wire format (method, section 1) and the action table, and nothing of models, rewards or data sets.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,13 @@ def parse_plan(text: str, starts_in_think: bool = False) -> Plan:
     steps = tuple(_read_step(number, segment) for number, segment in _segments(answer))
     problem = "" if framed else "not one <think> block followed by one <answer> block"
     return Plan(steps, thought, framed, problem or ("" if steps else "no steps in the answer"))
+
+
+def first_step_end(text: str) -> int:
+    """Where in a response its second step begins: up to there, it is what is executed. Its length, where there is no second step."""
+    start = text.rfind("<answer>") + 1
+    markers = (m.start() for m in _MARKER.finditer(text, start) if m["number"] is not None)
+    return next(itertools.islice(markers, 1, None), len(text))
 
 
 def _segments(answer: str) -> Iterator[tuple[int, str]]:

@@ -9,11 +9,13 @@ from toy_episodes import SIZE, PlanEngine, make_episodes
 
 from tracer1.algorithms.objective import Objective
 from tracer1.errors import ConfigError, ExecutorError
+from tracer1.parsing import format_plan, parse_plan
 from tracer1.plan_act.episode import Job
 from tracer1.rewards import build_reward
 from tracer1.rewards.episode_score import episode_score
-from tracer1.schema import Outcome, Response, Rollout, Step
-from tracer1.training.episodes import EpisodeGroup, Played, SeededTasks
+from tracer1.schema import NOT_DONE, Action, Outcome, PlanStep, Response, Rollout, Step
+from tracer1.training.episodes import EpisodeGroup, Played, SeededTasks, executed_part
+from tracer1.training.groups import Group
 from tracer1.training.round_rules import FaultLimit, Overlong, RoundRules
 
 
@@ -125,6 +127,61 @@ def test_overlong_responses_cost_their_episode(episodes):
             over = [max(0, len(t.rollouts[0].response.token_ids) - 2) / 6 for t in a.turns]
             assert b.reward == pytest.approx(a.reward - sum(over) / len(over))
             assert b.terms["overlong"] == pytest.approx(-sum(over) / len(over))
+
+
+# --- credit --------------------------------------------------------------------------------------------------------------
+
+CLICK, WAIT = (
+    PlanStep(Action("click", "there", point=(1.0, 2.0)), NOT_DONE, "a"),
+    PlanStep(Action("wait", "wait"), NOT_DONE, "b"),
+)
+
+
+def turn_of(text: str, outcome: Outcome | None = None) -> Group:
+    response = Response(text, tuple(map(ord, text)), tuple(-0.1 * i for i in range(len(text))))
+    step = Step("k", "e", "t", 0, "do", None, (), ())
+    return Group(step, None, (1,), (Rollout(step, response, parse_plan(text), outcome or Outcome()),))
+
+
+def credited(turn: Group) -> str:
+    (rollout,) = executed_part(turn, lambda ids: "".join(map(chr, ids))).rollouts
+    assert rollout.response.logprobs == turn.rollouts[0].response.logprobs[: len(rollout.response.token_ids)]
+    return "".join(map(chr, rollout.response.token_ids))
+
+
+def test_only_what_was_executed_carries_the_advantage():
+    assert credited(turn_of(format_plan([CLICK, WAIT], 3))) == format_plan([CLICK], 3).removesuffix("</answer>")
+    for whole in (
+        format_plan([CLICK], 3),
+        format_plan([CLICK, WAIT]) + "more",
+        format_plan([CLICK, WAIT]).replace('"b"', "b"),
+    ):
+        assert credited(turn_of(whole)) == whole  # nothing else to cut, or what follows may be at fault
+    assert credited(turn_of(format_plan([CLICK, WAIT]), Outcome(error="no"))) == format_plan([CLICK, WAIT])
+
+
+def test_what_is_not_credited_is_in_no_batch_and_in_no_denominator(episodes, policy, monkeypatch):
+    monkeypatch.setattr("tracer1.training.online.executed_part", half)
+    whole, cut = episodes(), episodes(credit="first_step")
+    groups, batches = played(cut), cut.batches
+    assert rollouts(groups) == rollouts(played(whole))  # what was played, its advantages and its figures are of whole responses
+    for name in ("reward/total", "rollout/response_length", "episode/score"):
+        assert cut.figures[name] == whole.figures[name]
+    wanted = [[(len(t.rollouts[0].response.token_ids) + 1) // 2 for t in group.rows] for group in groups]
+    assert [batch.responses.mask.sum(1).tolist() for batch in batches] == wanted
+    assert batches[0].denominator == sum(map(sum, wanted[:2]))
+
+
+def rollouts(groups: list[EpisodeGroup]) -> list[Rollout]:
+    return [turn.rollouts[0] for group in groups for turn in group.rows]
+
+
+def half(turn: Group, decode: object) -> Group:
+    (rollout,) = turn.rollouts
+    response = rollout.response
+    keep = (len(response.token_ids) + 1) // 2
+    cut = replace(response, token_ids=response.token_ids[:keep], logprobs=response.logprobs[:keep])
+    return replace(turn, rollouts=(replace(rollout, response=cut),))
 
 
 # --- faults --------------------------------------------------------------------------------------------------------------

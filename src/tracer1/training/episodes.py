@@ -1,12 +1,14 @@
 """Episodes as groups: how one is scored, what of it is trained on, which tasks come next. It knows no environment and no tensor."""
 
 import random
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import fsum
 from statistics import fmean
 
 from tracer1.engines.rollout_file import rollout_seed
+from tracer1.parsing import first_step_end
 from tracer1.plan_act.episode import FAULT, Episode, Job
 from tracer1.schema import Outcome, Prompt, Rollout
 from tracer1.training.groups import Group, RewardFunction, tied
@@ -120,6 +122,27 @@ class SeededTasks:
         order = random.Random(f"{self.seed}/{lap}").sample(range(len(self.tasks)), len(self.tasks))
         task = self.tasks[order[place]]
         return Job(task, self.seeds[rollout_seed(self.seed, "task", number) % len(self.seeds)])
+
+
+def executed_part(turn: Group, decode: Callable[[Sequence[int]], str]) -> Group:
+    """A turn with its response cut where the plan's second step begins: the rest was never executed and cannot have caused the score.
+
+    A plan that is malformed anywhere, or that nothing could be done with, stays whole: there the rest may be what is at fault.
+
+    Args:
+        turn: A prompt with its one rollout.
+        decode: Token ids -> their text.
+    """
+    (rollout,) = turn.rollouts
+    response, plan = rollout.response, rollout.plan
+    if plan is None or not plan.framed or any(step.error for step in plan.steps) or rollout.outcome.error:
+        return turn
+    end, ids = first_step_end(response.text), response.token_ids
+    if end == len(response.text):
+        return turn
+    count = bisect_left(range(len(ids)), end, key=lambda tokens: len(decode(ids[:tokens])))
+    cut = replace(response, token_ids=ids[:count], logprobs=response.logprobs[:count])
+    return replace(turn, rollouts=(replace(rollout, response=cut),))
 
 
 def episode_means(episodes: Sequence[Played]) -> dict[str, tuple[float, int]]:

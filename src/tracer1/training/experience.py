@@ -148,7 +148,7 @@ class Rounds(ABC):
         self.figures["rollout/tokens_per_s"] = tokens / self.figures[f"time/{self.sampling_stage}_s"]
         self.figures["data/dropped_prompts"] = summed([self.dropped_prompts], self.policy.device)[0]
         if all(batch.engine_logprobs is None for batch in batches):  # the policy compares them itself where it must
-            rollouts = flat(self._rows(groups))
+            rollouts = flat(row for chunk in self._chunks(groups) for row in chunk)
             self.figures["rollout/logprob_error"] = logprob_error(rollouts, batches, self.policy.device)
             self.rules.gate.check(self.figures["rollout/logprob_error"], self.round + 1)
         self.report(

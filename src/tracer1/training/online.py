@@ -17,7 +17,7 @@ from tracer1.plan_act.episode import FAULT, Episode, Job
 from tracer1.plan_act.planner import SharedPlanner
 from tracer1.schema import Prompt, Response, Rollout, Step
 from tracer1.training.arena import Arena
-from tracer1.training.episodes import EpisodeGroup, Played, SeededTasks, episode_means, score_episode
+from tracer1.training.episodes import EpisodeGroup, Played, SeededTasks, episode_means, executed_part, score_episode
 from tracer1.training.experience import Rounds
 from tracer1.training.groups import Group
 from tracer1.training.ranks import summed
@@ -50,15 +50,23 @@ class EpisodeStream(Rounds):
         arena: Where they are played. A plan that cannot be acted upon loses its turn: it is not sampled again as at inference, so that
             it costs what it costs.
         place: This rank's number and how many there are: each takes its own tasks.
+        credit: `first_step` trains on a response up to the end of its first step, `plan` on all of it.
         parts: The arguments of `Rounds`.
     """
 
     sampling_stage = "playing"
 
     def __init__(
-        self, tasks: SeededTasks, arena: Arena, *args: Any, place: tuple[int, int] = (0, 1), **parts: Any
+        self,
+        tasks: SeededTasks,
+        arena: Arena,
+        *args: Any,
+        place: tuple[int, int] = (0, 1),
+        credit: str = "plan",
+        **parts: Any,
     ) -> None:
         super().__init__(*args, **parts)
+        self.credit = credit
         self.tasks, self.arena, self.place = tasks, replace(arena, rules=replace(arena.rules, tries=1)), place
         self.given = 0  # tasks that this rank has drawn
 
@@ -105,7 +113,11 @@ class EpisodeStream(Rounds):
 
     def _chunks(self, groups: Sequence[EpisodeGroup]) -> list[list[Group]]:
         """A chunk that has no turns, since all its episodes met faults, gets one without tokens: ranks do the same number of passes."""
-        return [chunk or [self._blank()] for chunk in super()._chunks(groups)]
+        return [[self._credited(row) for row in chunk] or [self._blank()] for chunk in super()._chunks(groups)]
+
+    def _credited(self, turn: Group) -> Group:
+        """What of a turn is trained on."""
+        return turn if self.credit == "plan" else executed_part(turn, self.policy.backbone.tokenizer.decode)
 
     def _blank(self) -> Group:
         step = Step("blank", "episode", "blank", 0, "nothing", None, (), ())
