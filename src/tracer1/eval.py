@@ -8,6 +8,7 @@ if (
 ):  # Python puts this file's folder on the path, where our names shadow libraries; put src/ there
     sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -37,7 +38,7 @@ def main(cfg: DictConfig) -> None:
     benchmark = recipes.build(BENCHMARKS, plain.get("benchmark") or {})
     if isinstance(benchmark, PlayedBenchmark):
         sampling = plain["evaluation"]["sampling"]
-        planner = load_planner(model, engine, Sampling(**sampling), seed=cfg.seed, at_most=benchmark.parallel)
+        planner = partial(load_planner, model, engine, Sampling(**sampling), seed=cfg.seed, at_most=benchmark.parallel)
         whose = {"policy": model["path"], "executor": plain["executor"]["name"], "horizon": model["prompt"]["horizon"]}
         whose |= {"sampling": sampling, "run_seed": cfg.seed}
         report = play_benchmark(benchmark, planner, executor, folder, whose)

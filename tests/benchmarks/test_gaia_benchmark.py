@@ -20,7 +20,7 @@ FOUR = [question("a", 1, "17"), question("b", "1", "Seagull"), question("c", 2, 
 def play(source: Path, scripts, folder: Path, **settings):
     settings = {"tools": ["calculator"], "sandbox": NoSandbox(), "parallel": 2, "draws": 20, **settings}
     benchmark = GaiaBenchmark(source=str(source), predictions=str(folder / "predictions.jsonl"), **settings)
-    result = play_benchmark(benchmark, ByTask(scripts), DirectExecutor(), folder, {"policy": "toy"})
+    result = play_benchmark(benchmark, lambda: ByTask(scripts), DirectExecutor(), folder, {"policy": "toy"})
     predictions = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     return result, {line["task_id"]: line for line in predictions}
 

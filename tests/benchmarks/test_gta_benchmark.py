@@ -24,7 +24,7 @@ DRAW = [call("DrawBox", image="image/a.png", bbox="(1, 2, 3, 4)"), said("DrawBox
 def play(source: Path, scripts, folder: Path, **settings):
     settings = {"tools": "gta", "sandbox": NoSandbox(), "parallel": 2, "draws": 20, **settings}
     benchmark = GtaBenchmark(source=str(source), **settings)
-    result = play_benchmark(benchmark, ByTask(scripts), DirectExecutor(), folder, {"policy": "toy"})
+    result = play_benchmark(benchmark, lambda: ByTask(scripts), DirectExecutor(), folder, {"policy": "toy"})
     rows = [json.loads(line) for line in (folder / "gta.episodes.jsonl").read_text().splitlines()]
     return result, {row["task"]: row for row in rows}
 

@@ -27,11 +27,20 @@ def no_doors_yet():
 
 
 def play(folder: Path, benchmark: DoorsBenchmark, planner=None, executor=None) -> BenchmarkResult:
-    return play_benchmark(benchmark, planner or Clicker(), executor or Direct(), folder, {"policy": "toy"})
+    return play_benchmark(benchmark, lambda: planner or Clicker(), executor or Direct(), folder, {"policy": "toy"})
 
 
 def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_typo_is_answered_before_a_model_is_loaded(tmp_path):
+    def never() -> Clicker:
+        raise AssertionError("loaded")
+
+    with pytest.raises(ConfigError, match="opne"):
+        play_benchmark(DoorsBenchmark(tasks=["opne"]), never, Direct(), tmp_path, {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_rates_are_by_the_rule_and_files_are_left(tmp_path):
@@ -165,7 +174,7 @@ def test_a_setting_that_cannot_work_is_named(settings):
 
 def test_without_an_executor_nothing_is_played(tmp_path):
     with pytest.raises(ConfigError, match=r"Nobody executes: set an executor, e\.g\. executor=direct"):
-        play_benchmark(DoorsBenchmark(), Clicker(), None, tmp_path, {})
+        play_benchmark(DoorsBenchmark(), Clicker, None, tmp_path, {})
     assert not Doors.made
 
 

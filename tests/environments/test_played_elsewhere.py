@@ -77,7 +77,7 @@ def test_osworld_averages_what_evaluate_says(osworld, tmp_path):
 
     settings = {"environment": {"checkout": str(osworld), "waits": QUICK}, "restarts": 0, "max_faults": 0.5}
     benchmark = BENCHMARKS.get("osworld")(**settings)
-    report = play_benchmark(benchmark, Script(says), EXECUTORS.get("direct")(), tmp_path / "run", {}).as_json()
+    report = play_benchmark(benchmark, lambda: Script(says), EXECUTORS.get("direct")(), tmp_path / "run", {}).as_json()
     assert {task: row["score"] for task, row in report["by_task"].items()} == {
         "os/task-1": 1.0, "os/task-2": 1.0, "os/task-4": 0.0, "os/task-5": None, "chrome/task-6": 1.0,
     }  # fmt: skip
@@ -105,7 +105,7 @@ def test_android_world_scores_0_unless_the_agent_said_that_it_is_done(android, t
 
     settings = {"environment": {"checkout": str(android)}, "restarts": 0, "max_faults": 0.5}
     benchmark = BENCHMARKS.get("android_world")(**settings)
-    report = play_benchmark(benchmark, Script(says), EXECUTORS.get("direct")(), tmp_path / "run", {}).as_json()
+    report = play_benchmark(benchmark, lambda: Script(says), EXECUTORS.get("direct")(), tmp_path / "run", {}).as_json()
     assert {task: row["score"] for task, row in report["by_task"].items()} == {
         "CannotBeJudged": None, "CannotBeSetUp": None, "FindSomething": 1.0, "SaySomething": 0.0,
     }  # fmt: skip
@@ -125,7 +125,7 @@ def test_a_real_desktop_is_scored_by_osworlds_class_under_its_own_name(tmp_path)
     settings = {"tasks": ["xterm-pair-headphones", "xterm-make-folders"], "environment": {"width": 640, "height": 400}}
     benchmark = BENCHMARKS.get("desktop")(**settings)
     planner = Script(lambda task, turn: CALL_USER)
-    report = play_benchmark(benchmark, planner, EXECUTORS.get("direct")(), tmp_path / "run", {}).as_json()
+    report = play_benchmark(benchmark, lambda: planner, EXECUTORS.get("direct")(), tmp_path / "run", {}).as_json()
     scores = {task: row["score"] for task, row in report["by_task"].items()}
     if "xterm-make-folders" in report["refused"]:  # no xterm
         skip(report["refused"]["xterm-make-folders"])

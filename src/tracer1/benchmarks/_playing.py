@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -30,13 +30,17 @@ SAY_S = 15.0  # between two lines of progress where nothing can be redrawn
 
 
 def play_benchmark(
-    benchmark: PlayedBenchmark, planner: Planner, executor: Executor | None, folder: Path, about: Mapping[str, Any]
+    benchmark: PlayedBenchmark,
+    make_planner: Callable[[], Planner],
+    executor: Executor | None,
+    folder: Path,
+    about: Mapping[str, Any],
 ) -> BenchmarkResult:
     """Plays all of it.
 
     Args:
         benchmark: What, and what counts as a success.
-        planner: Plans for all episodes.
+        make_planner: Gives who plans for all episodes; called once it is clear that there is something to play.
         executor: Executes the first step of each plan.
         folder: Where the files go; made where it does not exist.
         about: Goes into the figures' file and the record: whose plans these are.
@@ -55,6 +59,7 @@ def play_benchmark(
     with ExitStack() as stack:
         environments = [stack.enter_context(closing(benchmark.make_environment()))]
         jobs, beside = _agenda(benchmark, environments[0])
+        planner = make_planner()
         for _ in range(min(benchmark.parallel, len(jobs)) - 1):
             environments.append(stack.enter_context(closing(benchmark.make_environment())))
         settings = {**about, "environment": {"name": benchmark.name}, "rules": asdict(benchmark.rules)}
