@@ -63,7 +63,7 @@ class Study:
         start: Folder of the policy that the chain starts from.
         chain: Stage -> overrides of its training, in order; each stage starts from the policy of the one before.
         until: The last stage of the chain that this job has, `start` for none; None for all of them.
-        evaluations: Name -> overrides of an evaluation of the last policy.
+        evaluations: Name -> overrides of an evaluation of the last policy; null for one that is left out.
         metrics: Those of the evaluations' figures that tables and plots show, the most telling one first.
         expect: The paper's claims about pairs of values, e.g. `5 > 1` (of the first metric) or `off > on: val/heldout/repeating`.
         claim: The paper's claim in words.
@@ -108,7 +108,7 @@ class Study:
             **{name: str(group[name]) for name in ("name", "variable", "value", "start")},
             chain=chain,
             until=until,
-            evaluations={name: tuple(flat(overrides)) for name, overrides in group["evaluations"].items()},
+            evaluations={name: tuple(flat(overrides)) for name, overrides in group["evaluations"].items() if overrides},
             metrics=tuple(group["metrics"]),
             expect=tuple(group.get("expect") or ()),
             claim=group.get("claim") or "",
