@@ -8,6 +8,7 @@ from tracer1.errors import ConfigError
 from tracer1.rewards import build_reward
 from tracer1.rewards.coordinate_match import coordinate_match
 from tracer1.rewards.discounted_alignment import discounted_alignment
+from tracer1.rewards.done_claim import done_claim
 from tracer1.rewards.format import format as format_reward
 from tracer1.rewards.repetition import repetition
 from tracer1.schema import Action, Outcome, Plan, PlanStep
@@ -109,3 +110,24 @@ def test_coordinate_match_without_an_executor_says_so(make_rollout):
 def test_an_empty_plan_scores_nothing(make_rollout):
     rollout = replace(make_rollout(""), plan=Plan())
     assert [format_reward(rollout), repetition(rollout), discounted_alignment(rollout)] == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("plan", "done", "score", "value"),
+    [
+        ("click", True, 0.0, 0.0),  # says that it is done, and is not
+        ("click", True, 1.0, 1.0),
+        ("click", False, 0.0, 1.0),  # missed, and does not claim otherwise
+        ("click click", True, -1.0, 1.0),  # the claim is about a step that was not executed
+        ("", True, 1.0, 0.0),
+    ],
+)
+def test_a_false_claim_to_be_done_costs(make_rollout, plan, done, score, value):
+    assert done_claim(make_rollout(plan, done=done, outcome=Outcome(score=score))) == value
+
+
+def test_a_nearly_solved_task_may_count_as_done(make_rollout):
+    rollout = make_rollout("click", done=True, outcome=Outcome(score=0.5))
+    assert (done_claim(rollout), done_claim(rollout, full=0.5)) == (0.0, 1.0)
+    with pytest.raises(ConfigError, match=r"'done_claim' is about episodes.*stage3_online"):
+        done_claim(make_rollout("click"))
