@@ -28,7 +28,9 @@ def main(cfg: DictConfig) -> None:
     from tracer1.engines import ENGINES
     from tracer1.executors import EXECUTORS
     from tracer1.training import recipes
+    from tracer1.training.checkpoints import Best
     from tracer1.training.online_recipe import online
+    from tracer1.training.stopping import TimeLimit
     from tracer1.training.summary import report
 
     began = time.monotonic()
@@ -40,13 +42,15 @@ def main(cfg: DictConfig) -> None:
         output_dir=Path(cfg.paths.output_dir),
         seed=cfg.seed,
         optimizer=instantiate(cfg.optimizer),
-        trainer=instantiate(cfg.trainer, _partial_=True),
+        trainer=lambda **given: instantiate(cfg.trainer, _partial_=True)(**given),  # a strategy serves one trainer
         logger=instantiate(cfg.logger),
         config=plain,
         ckpt_path=cfg.ckpt_path,
         overwrite=cfg.overwrite,
         checkpoint_every=cfg.checkpoint.every,
         checkpoint_keep=cfg.checkpoint.keep,
+        checkpoint_best=Best(cfg.checkpoint.keep_best, cfg.checkpoint.best_by, cfg.checkpoint.best_mode),
+        time_limit=TimeLimit(cfg.checkpoint.max_hours, cfg.checkpoint.before_time_limit_s),
         rounds=cfg.rounds,
     )
     groups = {name: plain.get(name) for name in GROUPS}

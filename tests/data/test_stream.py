@@ -1,5 +1,6 @@
 """The order of steps: the same for any number of workers, split over ranks, mixed by weight, resumed exactly."""
 
+import json
 import logging
 from collections import Counter
 from itertools import islice
@@ -105,6 +106,61 @@ def test_a_changed_data_set_or_number_of_ranks_starts_its_epoch_again(shards, ot
         "other: its shards changed since the checkpoint; going on from the start of epoch 0.",
     ]
     assert fewer.epoch == ranks.epoch == 1
+
+
+def read(streams: list, count: int) -> Counter:
+    """What ranks side by side read, `count` steps each; those of epochs after the first are left out."""
+    seen = Counter()
+    for stream in streams:
+        for _ in range(count):
+            step = next(stream)
+            if stream.epoch == 0:
+                seen[step.key] += 1
+    return seen
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    worlds=st.lists(st.sampled_from([1, 2, 3, 7, 8]), min_size=2, max_size=4),
+    counts=st.lists(st.integers(0, 9), min_size=4, max_size=4),
+    blocks=st.integers(1, 4),
+)
+def test_other_numbers_of_ranks_read_what_the_epoch_still_has(shards, worlds, counts, blocks):
+    """Each step of the epoch comes once, however often the number of ranks changes within it."""
+    data = module(shards, shuffle_shards=blocks)
+    seen, states = Counter(), []
+    for world, count in zip(worlds, counts, strict=False):
+        streams = [data.train_stream(rank, world) for rank in range(world)]
+        for stream in streams if states else []:
+            stream.take_over([json.loads(json.dumps(state)) for state in states])
+        seen += read(streams, count)
+        again = [data.train_stream(rank, world) for rank in range(world)]
+        for stream, other in zip(streams, again, strict=True):
+            other.load_state_dict(stream.state_dict())  # the same number of ranks goes on with the same steps
+            assert other.state_dict() == stream.state_dict()
+        streams, states = again, [stream.state_dict() for stream in again]
+    for stream in streams:
+        while stream.epoch == 0:
+            step = next(stream)
+            if stream.epoch == 0:
+                seen[step.key] += 1
+    assert seen == Counter(dict.fromkeys(keys(module(shards).train_stream(), 42), 1))
+
+
+def test_ranks_that_are_epochs_apart_are_taken_over(shards):
+    ahead, behind = (module(shards).train_stream(rank, 2) for rank in range(2))
+    first = [step.key for step in islice(ahead, 30)]  # into its second epoch
+    first_behind = keys(behind, 3)
+    assert (ahead.epoch, behind.epoch) == (1, 0)
+    one = module(shards).train_stream()
+    one.take_over([behind.state_dict(), ahead.state_dict()])
+    rest = Counter(step.key for step in islice(one, 84 - 33))
+    assert rest + Counter(first) + Counter(first_behind) == Counter(
+        dict.fromkeys(set(keys(module(shards).train_stream(), 42)), 2)
+    )
+    assert one.epoch == 1
+    next(one)
+    assert one.epoch == 2
 
 
 def test_data_sets_are_mixed_by_weight(shards, other):

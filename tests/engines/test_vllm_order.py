@@ -58,14 +58,12 @@ class Policy:
         model=SimpleNamespace(config=SimpleNamespace(image_token_id=9)),
         image_processor=SimpleNamespace(merge_size=2),
         tokenizer=None,
+        stop_ids=frozenset({1}),
     )
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         yield "a", torch.ones(2)
         yield "b", torch.ones(3)
-
-    def sampler(self) -> SimpleNamespace:
-        return SimpleNamespace(stop_ids=frozenset({1}))
 
 
 def on_a_gpu(sleeps: bool = True) -> tuple[VllmEngine, Notes]:

@@ -5,45 +5,15 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 from fake_server import FakeVllm
-from torch import Tensor
+from server_toys import SAMPLING, Policy, ask, expected, make, seeing_prompt, text_prompt
 
-from tracer1.engines import ENGINES
 from tracer1.engines._patient_http import Refused
-from tracer1.engines.vllm_server import VllmServerEngine
 from tracer1.errors import EngineError
 from tracer1.interfaces import Sampling
-from tracer1.schema import Prompt, Response
-
-IMAGE = 9
-SAMPLING = Sampling(1.0, 0.99, 16)
-
-
-class Policy:
-    """Only what an engine takes: a tokenizer, stop ids, weights."""
-
-    def __init__(self) -> None:
-        config = SimpleNamespace(image_token_id=IMAGE, tie_word_embeddings=True)
-        decode = SimpleNamespace(decode=lambda ids, skip_special_tokens: " ".join(map(str, ids)))
-        self.backbone = SimpleNamespace(
-            tokenizer=decode,
-            model=SimpleNamespace(config=config, dtype=torch.float32),
-            image_processor=SimpleNamespace(merge_size=2),
-        )
-        self.fill = 1.0
-
-    def sampler(self) -> SimpleNamespace:
-        return SimpleNamespace(stop_ids=frozenset({0, 5}))
-
-    def weights(self) -> Iterator[tuple[str, Tensor]]:
-        yield "model.language_model.norm.weight", torch.full((4,), self.fill)
-        yield "model.language_model.layers.0.self_attn.q_proj.weight", torch.full((4, 4), self.fill)
-        yield "model.language_model.layers.0.mlp.down_proj.weight", torch.full((4, 4), 2 * self.fill)
 
 
 @pytest.fixture
@@ -52,32 +22,6 @@ def fake() -> Iterator[FakeVllm]:
     server.url = server.start()
     yield server
     server.stop()
-
-
-def make(fake: FakeVllm, tmp_path: Path, **settings: Any) -> VllmServerEngine:
-    given = {"folder": str(tmp_path), "answer_s": 0.5, "patience_s": 3.0, "concurrency": 4} | settings
-    return ENGINES.get("vllm_server")(url=fake.url, **given)
-
-
-def text_prompt(key: str) -> Prompt:
-    return Prompt(key, (1, 2, 3), {})
-
-
-def seeing_prompt(key: str) -> Prompt:
-    """A 4 x 4-patch picture: four image tokens from place 1 on."""
-    pixels = torch.arange(16 * 3, dtype=torch.float32).view(16, 3) + len(key)
-    return Prompt(key, (1, *[IMAGE] * 4, 2), {"pixel_values": pixels, "image_grid_thw": torch.tensor([[1, 4, 4]])})
-
-
-def ask(
-    engine: VllmServerEngine, prompts: list[Prompt], seeds: list[list[int]], policy: Policy | None = None
-) -> list[Response]:
-    with engine.serving(policy or Policy()):
-        return engine.generate(prompts, SAMPLING, seeds)
-
-
-def expected(seed: int) -> tuple[int, ...]:
-    return (seed % 97 + 1, seed % 89 + 1, 0)
 
 
 def test_responses_come_group_adjacent_with_their_own_seeds(fake: FakeVllm, tmp_path: Path):
@@ -169,6 +113,24 @@ def test_a_restarted_server_gets_the_weights_again(fake: FakeVllm, tmp_path: Pat
     assert [r.token_ids for r in responses] == [expected(seed) for seed in (1, 2, 3, 4)]
     assert fake.paths().count("/collective_rpc") == 2
     assert fake.version != "default"
+
+
+def test_what_a_mended_server_still_samples_is_of_no_use(fake: FakeVllm, tmp_path: Path):
+    engine = make(fake, tmp_path)
+    with engine.serving(Policy()):
+        fake.restart()
+        fake.busy = True  # another rank has not noticed yet
+        (response,) = engine.generate([text_prompt("a")], SAMPLING, [[11]])
+    assert response.token_ids == expected(11)
+    assert fake.paths().count("/abort_requests") == 1
+
+
+def test_a_server_under_training_serves_one_training(fake: FakeVllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tracer1.engines._vllm_remote._CACHE_S", 0.2)
+    fake.busy = True
+    with pytest.raises(EngineError, match="has requests of somebody else"), make(fake, tmp_path).serving(Policy()):
+        pass
+    assert "/abort_requests" not in fake.paths()
 
 
 def test_what_another_rank_pushed_is_not_pushed_again(fake: FakeVllm, tmp_path: Path):
@@ -277,7 +239,7 @@ def test_a_refusal_is_told_at_once(fake: FakeVllm, tmp_path: Path):
 
 def test_a_server_without_development_routes_is_told_apart(fake: FakeVllm, tmp_path: Path):
     engine = make(fake, tmp_path)
-    engine.server.url += "/v1"  # every path is now unknown
+    engine.pool.servers[0].http.url += "/v1"  # every path is now unknown
     with pytest.raises(EngineError, match=r"404.*VLLM_SERVER_DEV_MODE=1"), engine.serving(Policy()):
         pass
 

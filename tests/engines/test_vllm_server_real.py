@@ -53,6 +53,7 @@ def start(folder: Path, port: int, log: Path) -> subprocess.Popen:
     }
     command = [sys.executable, "-m", SERVE, "--model", str(folder), "--port", str(port), *OPTIONS.split()]
     command += ["--limit-mm-per-prompt", '{"image": 1, "video": 0}']
+    command += ["--weight-transfer-config", '{"backend": "tracer1_gloo"}']
     with log.open("w") as stream:
         return subprocess.Popen(command, env=environment, stdout=stream, stderr=stream, cwd=folder)
 
@@ -123,13 +124,47 @@ def test_greedy_follows_the_policys_weights(
 def test_weights_that_the_server_cannot_find_are_an_error(engine: VllmServerEngine, planner: PolicyModule, changed):
     with engine.serving(planner):
         pass
-    write = engine._write
+    write = engine.transfer._write
     try:
-        engine._write = lambda folder: dict.fromkeys(write(folder), "0" * 64)  # what arrived is not what was sent
+        # what arrived is not what was sent
+        engine.transfer._write = lambda weights: dict.fromkeys(write(weights), "0" * 64)
         with pytest.raises(EngineError, match="does not hold the weights that were pushed"), engine.serving(planner):
             pass
     finally:
-        engine._write = write
+        engine.transfer._write = write
+
+
+def test_weights_come_over_vllms_own_transfer(
+    engine: VllmServerEngine, planner: PolicyModule, screens: list[Prompt], changed
+):
+    """A backend of ours in vLLM's worker: handshake, session, buckets and layerwise reload are vLLM's."""
+    (server,) = engine.pool.servers
+    over_gloo = VllmServerEngine(server.url, "gloo", answer_s=120, patience_s=60, bucket_mb=1)
+    embedded, said = TransformersEngine(), []
+    for seed in (None, 1, 2):
+        with changed(planner, 0.4 if seed else 0.0, seed or 0), over_gloo.serving(planner), embedded.serving(planner):
+            said.append([r.token_ids for r in conformance.check_greedy_equals(over_gloo, embedded, screens)])
+            conformance.check_logprobs_are_the_trainers(over_gloo, planner, screens, mean=1e-5, largest=1e-3)
+    assert said[0] != said[1] != said[2]
+
+
+def test_a_broken_transfer_is_begun_again(engine: VllmServerEngine, planner: PolicyModule, screens: list[Prompt]):
+    """The trainer loses the group in the middle of a push; the real server gets over it."""
+    (server,) = engine.pool.servers
+    over_gloo = VllmServerEngine(server.url, "gloo", answer_s=120, patience_s=60, bucket_mb=1)
+    send, sent = over_gloo.transfer.sender.send, []
+
+    def breaks(bucket: list[tuple[str, torch.Tensor]]) -> None:
+        sent.append(len(bucket))
+        if len(sent) == 3:
+            raise OSError("the network is gone")
+        send(bucket)
+
+    over_gloo.transfer.sender.send = breaks
+    embedded = TransformersEngine()
+    with over_gloo.serving(planner), embedded.serving(planner):
+        conformance.check_greedy_equals(over_gloo, embedded, screens)
+    assert len(sent) > 6
 
 
 def test_vllm_reads_our_pictures_as_they_were(screens: list[Prompt], planner: PolicyModule):

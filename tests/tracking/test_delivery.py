@@ -27,7 +27,11 @@ class FakeStore:
         self.files: list[tuple[str, str]] = []
         self.statuses: list[str] = []
         self.described: list[dict[str, str]] = []
+        self.models: list[tuple[str, str]] = []
+        self.order: list[object] = []
         self.bad_step = self.bad_file = None
+        self.file_cuts_the_line = False
+        self.file_s = 0.0
 
     def open(self) -> "FakeStore":
         self._answer()
@@ -48,12 +52,26 @@ class FakeStore:
         if any(line.get("step") == self.bad_step is not None for line in lines):
             raise Refusal("no such metric")
         self.steps += [line["step"] for line in lines if "step" in line]
+        self.order += [line["step"] for line in lines if "step" in line]
 
     def send_artifact(self, path: Path, inside: str) -> None:
-        self._answer()
+        self._take_file()
         if path.name == self.bad_file:
             raise PermissionError("the bucket is closed")
         self.files.append((inside, path.name))
+        self.order.append(path.name)
+
+    def register(self, folder: Path, model: dict[str, Any]) -> None:
+        self._take_file()
+        self.models.append((folder.name, model["name"]))
+
+    def _take_file(self) -> None:
+        time.sleep(self.file_s)
+        self.down = self.down or self.file_cuts_the_line
+        self._answer()
+
+    def check(self) -> None:
+        self._answer()
 
     def set_status(self, status: str) -> None:
         self._answer()
@@ -171,3 +189,46 @@ def test_a_file_that_cannot_be_sent_holds_up_no_figure_and_is_given_up(tmp_path:
     assert setup.delivery.flush(10)
     assert setup.store.steps == [0, 1]
     assert setup.store.files == [("tables", "good"), ("", "config.yaml")]
+
+
+def test_a_file_that_meets_an_outage_is_not_given_up(tmp_path: Path) -> None:
+    setup = Setup(tmp_path)
+    setup.log(0)
+    assert setup.delivery.flush(10)
+    setup.store.file_cuts_the_line = True  # the server dies over the file
+    (tmp_path / "policy").mkdir()
+    setup.journal.append({"time": 1.0, "artifact": "policy"})
+    setup.delivery.notify()
+    wait_until(lambda: setup.delivery._failures > 4)
+    assert setup.delivery.dropped == 0
+    assert setup.delivery.unsent() == 1
+    setup.store.file_cuts_the_line = setup.store.down = False
+    assert setup.delivery.flush(10)
+    assert setup.store.files == [("", "policy")]
+
+
+def test_the_next_process_sends_files_that_the_last_one_could_not(tmp_path: Path) -> None:
+    first = Setup(tmp_path)
+    (tmp_path / "policy").mkdir()
+    first.store.file_cuts_the_line = True
+    first.journal.append({"time": 1.0, "model": {"name": "planner", "folder": "policy"}})
+    first.log(0)
+    wait_until(lambda: first.delivery._failures > 0)
+    second = Setup(tmp_path)
+    assert second.delivery.unsent() == 1
+    second.log(1)
+    assert second.delivery.flush(10)
+    assert (second.store.models, second.store.steps) == ([("policy", "planner")], [1])
+
+
+def test_figures_overtake_files_and_flush_waits_for_files_on_their_way(tmp_path: Path) -> None:
+    setup = Setup(tmp_path)
+    setup.store.file_s = 0.4
+    for name in ("a", "b", "c"):
+        setup.journal.append({"time": 1.0, "artifact": name})
+    setup.delivery.notify()
+    wait_until(lambda: setup.delivery._uploading)
+    setup.log(7)
+    assert not setup.delivery.flush(0.1)
+    assert setup.delivery.flush(0.1, files_s=20)
+    assert setup.store.order.index(7) < setup.store.order.index("c")

@@ -1,6 +1,7 @@
 """Bad input through the real entry points: exactly one line on stderr, exit code 2, and the run's folder as it was."""
 
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -139,13 +140,19 @@ def test_a_folder_that_holds_a_run(train, toy: Path, tmp_path: Path):
     said = train("rounds=2", f"ckpt_path={run}/round-000007.ckpt").error
     assert f"There is no checkpoint {run}/round-000007.ckpt. In the run's folder: ['round-000001.ckpt']" in said
     assert {name: (run / name).read_bytes() for name in held} == held
-    (run / "round-000002.ckpt").write_bytes(held["round-000001.ckpt"][:100_000])
-    said = train("rounds=3", "ckpt_path=last").error
-    assert f"{run}/round-000002.ckpt is not a whole checkpoint" in said
+    os.truncate(run / "round-000001.ckpt" / "state.ckpt", 100_000)
+    said = train("rounds=3", f"ckpt_path={run}/round-000001.ckpt").error
+    assert f"{run}/round-000001.ckpt is not a whole checkpoint: state.ckpt has 100000 of " in said
     assert "Give an earlier one as ckpt_path" in said
+    assert f"{run} holds no whole checkpoint" in train("rounds=3", "ckpt_path=last").error
+    said = train("rounds=1", "overwrite=true", "checkpoint.keep_best=1", "checkpoint.best_by=val/heldout/rewards").error
+    assert (
+        "checkpoint.best_by=val/heldout/rewards is no figure of the validation. Did you mean 'val/heldout/reward'?"
+        in said
+    )
     assert train("rounds=1", "overwrite=true").code == 0
     assert [path.name for path in run.glob("*.ckpt")] == ["round-000001.ckpt"]
-    assert len(list(run.glob("metrics-*.jsonl"))) == 1  # the first run's figures are kept
+    assert len(list(run.glob("metrics-*.jsonl"))) == 2  # the first run's figures are kept
 
 
 def test_nothing_to_go_on_from(train, tmp_path: Path):

@@ -201,7 +201,7 @@ def test_bytes_of_an_optimizer_are_those_that_it_holds():
         ("auto", Sharding(buckets=True)),
         ("ddp", Sharding(buckets=True)),
         ("deepspeed_stage_1", Sharding(1, 1, 8, master=True)),
-        ("deepspeed_stage_2_offload", Sharding(1, 8, 8, master=True)),
+        ("deepspeed_stage_2_offload", Sharding(1, 8, 8, master=True, offload=True)),
         ({"_target_": "lightning.pytorch.strategies.DeepSpeedStrategy", "stage": 3}, Sharding(8, 8, 8, master=True)),
         ("fsdp", Sharding(8, 8, 8)),
     ],

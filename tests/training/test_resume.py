@@ -1,11 +1,14 @@
 """A training that was stopped and resumed ends with the weights of one that was not, bit for bit, across an epoch's end."""
 
 import json
+import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from toy_checkpoints import full_disk
 from toy_run import stop_when, toy_overrides
 
 from tracer1.tracking.journal import figures, read_metrics
@@ -69,6 +72,39 @@ def test_a_finished_run_only_writes_its_policy_again(whole: Path, toy: Path, pro
     (whole / "policy" / "model.safetensors").unlink()
     assert program("train", toy_overrides(toy, whole.parent, ROUNDS, "ckpt_path=last")).code == 0
     assert weights(whole) == before
+
+
+@pytest.fixture
+def after_round_4(whole: Path, tmp_path: Path) -> Path:
+    """A copy of that run as it was before its last round."""
+    run = shutil.copytree(whole, tmp_path / "run")
+    shutil.rmtree(run / "round-000005.ckpt")
+    shutil.rmtree(run / "policy")
+    return run
+
+
+def test_a_damaged_checkpoint_is_passed_over(whole: Path, after_round_4: Path, train: Callable[..., object]):
+    shutil.copytree(after_round_4 / "round-000004.ckpt", after_round_4 / "round-000005.ckpt")
+    os.truncate(after_round_4 / "round-000005.ckpt" / "state.ckpt", 1000)
+    done = train(ROUNDS, "ckpt_path=last")
+    assert done.code == 0
+    [said] = [line for line in done.stderr.splitlines() if "damaged" in line]
+    assert said.startswith("WARNING The checkpoint round-000005.ckpt is damaged: state.ckpt has 1000 of ")
+    assert said.endswith("; going on from round-000004.ckpt instead.")
+    assert weights(after_round_4) == weights(whole)
+
+
+def test_a_full_disk(whole: Path, after_round_4: Path, train: Callable[..., object]):
+    """One line, code 2, the earlier checkpoint is whole, and with space the run ends as if nothing had been."""
+    size = (after_round_4 / "round-000004.ckpt" / "state.ckpt").stat().st_size
+    with full_disk(size // 2):
+        said = train(ROUNDS, "ckpt_path=last").error
+    assert said.startswith(
+        f"No space left to write the checkpoint {after_round_4}/round-000005.ckpt. Free some space and go"
+    )
+    assert [path.name for path in after_round_4.glob("round-*")] == ["round-000004.ckpt"]
+    assert train(ROUNDS, "ckpt_path=last").code == 0
+    assert weights(after_round_4) == weights(whole)
 
 
 def test_an_epoch_ends_inside_the_run(whole: Path):

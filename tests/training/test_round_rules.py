@@ -20,7 +20,7 @@ from tracer1.training.overrides import CONF, check_overrides
 from tracer1.training.round_rules import LogprobGate, Overlong, RoundRules
 
 DYNAMIC = RoundRules(max_draws=3)
-ROLLOUT = {"dump": None, "max_faults": 0.2}
+ROLLOUT = {"dump": None, "max_faults": 0.2, "staleness": 0}
 
 
 def tied_for(*names: str, value: float = 0.5):

@@ -69,7 +69,7 @@ class Objective:
             `first_update_on_policy`: the same, but without that pass for the round's first update, whose ratio is 1 by
             construction. `engine`: the sampler's, without any pass; truncated importance weights then take the place of the
             clipped ratio, and clip_low, clip_high and clip_dual have no say.
-        importance_cap: The largest importance weight under `engine`.
+        importance_cap: The largest importance weight under `engine`, or where older weights have sampled (`importance`).
 
     Raises:
         ConfigError: an unknown name, or settings that make no sense together.
@@ -125,8 +125,34 @@ class Objective:
         kl = KL_KINDS[self.kl_kind](old, ref)
         return self.kl_coef * kl.where(mask.bool(), kl.new_zeros(())).sum(1)
 
+    def importance(self, old: Tensor, sampled: Tensor, mask: Tensor) -> Tensor:
+        """What the surrogate is multiplied by where the weights have moved between sampling and the round's first update.
+
+        min(exp(old - sampled), importance_cap): the ratio then compares with the policy as it was before the round's updates, and the
+        weight makes up for who sampled (decoupled objective, AReaL, arXiv:2505.24298; truncated as in IMPALA). Under
+        `surrogate=sequence` a response has one weight, from the geometric mean of its tokens' ratios.
+
+        Args:
+            old: (N, R) log-probs before the round's updates.
+            sampled: (N, R) the sampler's.
+            mask: (N, R) 1 for response tokens.
+
+        Returns:
+            (N, R) without gradient.
+        """
+        if self.surrogate == "sequence":
+            log_ratio = sequence_log_ratio(old, sampled, mask)
+            return importance_weight(log_ratio, log_ratio.new_zeros(()), self.importance_cap).expand_as(old)
+        return importance_weight(old, sampled, self.importance_cap)
+
     def token_losses(
-        self, logprobs: Tensor, old: Tensor, ref: Tensor | None, advantages: Tensor, mask: Tensor
+        self,
+        logprobs: Tensor,
+        old: Tensor,
+        ref: Tensor | None,
+        advantages: Tensor,
+        mask: Tensor,
+        weight: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of each token and what to report of it.
 
@@ -136,12 +162,15 @@ class Objective:
             ref: (N, R) under the reference, or None without one.
             advantages: (N,).
             mask: (N, R) 1 for response tokens.
+            weight: (N, R) what the surrogate is multiplied by, see `importance`; the KL is not.
 
         Returns:
             Losses (N, R), meaningless at padding, and figures (N, R) without gradient: `clip_fraction` (under `engine`, the
             share of capped weights) and, with a reference, `kl`.
         """
         losses = self._surrogate(logprobs, old, advantages, mask)
+        if weight is not None:
+            losses = losses * weight
         figures = {"clip_fraction": self._clipped(logprobs.detach(), old, mask)}
         if ref is not None:
             kl = KL_KINDS[self.kl_kind](logprobs, ref)

@@ -175,8 +175,11 @@ class StepDataModule(L.LightningDataModule):
 
     @staticmethod
     def _restore(stream: StepStream, state_dict: dict[str, Any]) -> None:
-        by_rank = {state["rank"]: state for state in state_dict["streams"]}
-        stream.load_state_dict(by_rank.get(stream.rank, state_dict["streams"][0]))
+        states = {state["rank"]: state for state in state_dict["streams"]}
+        if len(states) == stream.world_size and stream.rank in states:
+            stream.load_state_dict(states[stream.rank])
+        else:
+            stream.take_over(list(states.values()))
 
     def teardown(self, stage: str | None = None) -> None:
         """Stops the loading processes."""

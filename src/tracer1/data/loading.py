@@ -46,13 +46,14 @@ class LoadedShard:
 
 
 class ShardLoader(Dataset):
-    """Map-style: the item at index i is this rank's share of the steps of shard i, unshuffled."""
+    """Map-style: the item at index (shard, rank, ranks) is that rank's share of the shard's steps, unshuffled."""
 
-    def __init__(self, source: StepSet, share: tuple[int, int]) -> None:
-        self.source, self.share = source, share
+    def __init__(self, source: StepSet) -> None:
+        self.source = source
 
-    def __getitem__(self, shard: int) -> LoadedShard:
+    def __getitem__(self, unit: tuple[int, int, int]) -> LoadedShard:
         source, loaded, ordinal = self.source, LoadedShard(), 0
+        shard, *share = unit
         try:
             for stored in read_stored(
                 source.urls[shard],
@@ -65,7 +66,7 @@ class ShardLoader(Dataset):
                 if held_out(steps[0].dataset, steps[0].trajectory, source.val_fraction):
                     continue
                 lacks = [lacking(step, source.needs) for step in steps]
-                if rank_takes(shard, ordinal, len(source.urls), self.share):
+                if rank_takes(shard, ordinal, len(source.urls), tuple(share)):
                     loaded.steps.extend(step for step, lack in zip(steps, lacks, strict=True) if lack is None)
                     loaded.left_out.update(lack for lack in lacks if lack is not None)
                 if None in lacks:  # a trajectory without a usable step is nobody's share

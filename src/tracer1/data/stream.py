@@ -6,14 +6,15 @@ It knows nothing about prompts, batches or the trainer.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch.utils.data import DataLoader, Sampler
 
 from tracer1.data.loading import LoadedShard, ShardLoader, StepSet
-from tracer1.data.ordering import permutation, pick, rank_shards
+from tracer1.data.ordering import pick
+from tracer1.data.schedule import Block, Plan, Unit, read_plan, redistributed, saved_plan, usual
 from tracer1.errors import DataError
 from tracer1.needs import left_out_text
 from tracer1.schema import Step
@@ -30,22 +31,17 @@ class Position:
     offset: int = 0
 
 
-def shards_of(source: StepSet, share: tuple[int, int], epoch: int) -> list[int]:
-    """The shards that one rank reads in an epoch, in order, as indices into `source.urls`."""
-    return rank_shards(len(source.urls), source.name, source.seed, epoch, share)
+class _Units(Sampler):
+    """What is to load, epoch after epoch without end, from a block on."""
 
+    def __init__(self, stream: "SetStream") -> None:
+        self.blocks_of, self.start = stream.blocks, stream.position
 
-class _Shards(Sampler):
-    """The shards to load, epoch after epoch without end, from a block on."""
-
-    def __init__(self, source: StepSet, share: tuple[int, int], start: Position) -> None:
-        self.source, self.share = source, share
-        self.epoch, self.first = start.epoch, start.block * source.shuffle_shards
-
-    def __iter__(self) -> Iterator[int]:
-        epoch, first = self.epoch, self.first
+    def __iter__(self) -> Iterator[Unit]:
+        epoch, first = self.start.epoch, self.start.block
         while True:
-            yield from shards_of(self.source, self.share, epoch)[first:]
+            for block in self.blocks_of(epoch)[first:]:
+                yield from block.units
             epoch, first = epoch + 1, 0
 
 
@@ -65,13 +61,18 @@ class SetStream:
     def __init__(self, source: StepSet, share: tuple[int, int] = (0, 1), num_workers: int = 0) -> None:
         self.source, self.share, self.num_workers = source, share, num_workers
         self.position = Position()
+        self.plan: Plan = {}  # of the epochs that another number of ranks had begun
         self.skipped: set[str] = set()  # one line for each bad step that was met
-        self._lacking: dict[int, Counter[str]] = {}  # by shard: its steps that were left out, by what they lack
+        self._lacking: dict[Unit, Counter[str]] = {}  # by shard: its steps that were left out, by what they lack
         self._told: set[str] = set()  # of what is said once
         self._block: list[Step] | None = None  # what is left of the current block, the next step last
         self._loads: Iterator[LoadedShard] | None = None
         if len(source.urls) < share[1]:
             log.debug("%s: %d shards for %d ranks: splitting by trajectory.", source.name, len(source.urls), share[1])
+
+    def blocks(self, epoch: int) -> list[Block]:
+        """What this rank reads in an epoch."""
+        return self.plan[epoch] if epoch in self.plan else usual(self.source, self.share, epoch)
 
     def __iter__(self) -> Iterator[Step]:
         return self
@@ -85,21 +86,24 @@ class SetStream:
                 self.position.offset += 1
                 return self._block.pop()
             self._block, here = None, self.position
-            blocks = -(-len(shards_of(self.source, self.share, here.epoch)) // self.source.shuffle_shards)
-            if here.block + 1 < blocks:
+            if here.block + 1 < len(self.blocks(here.epoch)):
                 self.position = Position(here.epoch, here.block + 1)
                 continue
             self._report_epoch()
-            self.position, barren = Position(here.epoch + 1), barren + 1
+            self.position, barren = Position(here.epoch + 1), barren + (here.epoch not in self.plan)
             if barren == 2:  # the first may have been the end of one that had steps
                 self._raise_empty()
 
     def _load_block(self) -> list[Step]:
-        here, size = self.position, self.source.shuffle_shards
+        here = self.position
         if self._loads is None:
             self._loads = self._start_loading()
         steps: list[Step] = []
-        for shard in shards_of(self.source, self.share, here.epoch)[here.block * size : (here.block + 1) * size]:
+        blocks = self.blocks(here.epoch)
+        if here.block >= len(blocks):  # of a former number of ranks nothing is left for this one
+            return []
+        block = blocks[here.block]
+        for unit in block.units:
             loaded = self._next_load(self._loads)
             for line in loaded.skipped:
                 if line not in self.skipped:  # once, not in every epoch
@@ -109,11 +113,9 @@ class SetStream:
                 self.close()
                 raise DataError(loaded.error)
             steps.extend(loaded.steps)
-            self._lacking[shard] = loaded.left_out
+            self._lacking[unit] = loaded.left_out
         self._tell_left_out("so far")
-        # without the rank: when ranks share shards, their steps differ anyway
-        shuffled = permutation(len(steps), self.source.name, self.source.seed, here.epoch, here.block + 1)
-        return [steps[i] for i in reversed(shuffled[here.offset :])]
+        return [steps[i] for i in reversed(block.order(self.source, len(steps))[here.offset :])]
 
     def _next_load(self, loads: Iterator[LoadedShard]) -> LoadedShard:
         try:
@@ -131,9 +133,9 @@ class SetStream:
         # a DataLoader gives the results in the order of the sampler, however many workers there are
         return iter(
             DataLoader(
-                ShardLoader(self.source, self.share),
+                ShardLoader(self.source),
                 batch_size=None,
-                sampler=_Shards(self.source, self.share, self.position),
+                sampler=_Units(self),
                 num_workers=self.num_workers,
                 # whole shards: one waits to be taken while another is loaded; more would only cost memory
                 prefetch_factor=2 if self.num_workers else None,
@@ -168,14 +170,26 @@ class SetStream:
             )
         raise DataError(f"Data set {where}. Write more trajectories, lower data.val_fraction, or use fewer ranks.")
 
-    def seek(self, position: Position) -> None:
+    def seek(self, position: Position, plan: Plan | None = None) -> None:
         """Goes on from a position; nothing is loaded before the next step is asked for."""
         self.close()
-        self.position = position
+        self.position, self.plan = position, plan or {}
+
+    def place(self) -> dict[str, Any]:
+        """Where it stands, as plain numbers."""
+        plan = {epoch: blocks for epoch, blocks in self.plan.items() if epoch >= self.position.epoch}
+        return asdict(self.position) | ({"plan": saved_plan(plan)} if plan else {})
 
     def close(self) -> None:
         """Stops the workers; the stream can be used again."""
         self._loads, self._block = None, None
+
+
+_NEW = {"epoch": 0, "block": 0, "offset": 0, "shards": -1}  # the place of a data set that a checkpoint does not know
+
+
+def _position(saved: Mapping[str, Any]) -> Position:
+    return Position(saved["epoch"], saved["block"], saved["offset"])
 
 
 class StepStream:
@@ -220,7 +234,7 @@ class StepStream:
             "rank": self.rank,
             "world_size": self.world_size,
             "sets": {
-                name: {**asdict(stream.position), "shards": len(stream.source.urls), "needs": list(stream.source.needs)}
+                name: {**stream.place(), "shards": len(stream.source.urls), "needs": list(stream.source.needs)}
                 for name, stream in self.streams.items()
             },
         }
@@ -234,17 +248,39 @@ class StepStream:
         same_ranks = (state["rank"], state["world_size"]) == (self.rank, self.world_size)
         self.draws = state["draws"]
         for name, stream in self.streams.items():
-            saved = dict(state["sets"].get(name, {"epoch": 0, "block": 0, "offset": 0, "shards": -1}))
-            same_shards = saved.pop("shards") == len(stream.source.urls)
-            same_needs = saved.pop("needs", []) == list(stream.source.needs)
-            if same_ranks and same_shards and same_needs:
-                stream.seek(Position(**saved))
-                continue
-            why = "the ranks" if not same_ranks else "its shards" if not same_shards else "data.needs"
-            log.warning(
-                "%s: %s changed since the checkpoint; going on from the start of epoch %d.", name, why, saved["epoch"]
-            )
-            stream.seek(Position(saved["epoch"]))
+            saved = state["sets"].get(name, _NEW)
+            if same_ranks and self._same_steps(stream, saved):
+                stream.seek(_position(saved), read_plan(saved.get("plan", {})))
+            else:
+                self._start_again(stream, saved, "" if same_ranks else "the ranks")
+
+    def take_over(self, states: Sequence[dict[str, Any]]) -> None:
+        """Goes on from the positions of all of another number of ranks: together the new ranks read what the epoch still has.
+
+        Args:
+            states: What each of them saved, in any order.
+        """
+        states = sorted(states, key=lambda state: state["rank"])
+        self.draws = max(state["draws"] for state in states)
+        for name, stream in self.streams.items():
+            saved = [state["sets"].get(name, _NEW) for state in states]
+            if all(self._same_steps(stream, place) for place in saved):
+                plan = redistributed(stream.source, saved, (self.rank, self.world_size))
+                stream.seek(Position(min(plan)), plan)
+            else:
+                self._start_again(stream, min(saved, key=lambda place: place["epoch"]))
+
+    @staticmethod
+    def _same_steps(stream: SetStream, saved: Mapping[str, Any]) -> bool:
+        source = stream.source
+        return saved["shards"] == len(source.urls) and list(saved.get("needs", [])) == list(source.needs)
+
+    @staticmethod
+    def _start_again(stream: SetStream, saved: Mapping[str, Any], why: str = "") -> None:
+        why = why or ("its shards" if saved["shards"] != len(stream.source.urls) else "data.needs")
+        epoch, name = saved["epoch"], stream.source.name
+        log.warning("%s: %s changed since the checkpoint; going on from the start of epoch %d.", name, why, epoch)
+        stream.seek(Position(epoch))
 
     def close(self) -> None:
         """Stops the loading processes."""

@@ -27,7 +27,7 @@ class Wording:
             "top_p": sampling.top_p if sampling.temperature > 0 else 1.0,
             "max_tokens": sampling.max_tokens,
             "logprobs": 0,  # of the sampled token alone, under the whole distribution at temperature 1
-            "stop_token_ids": sorted(policy.sampler().stop_ids),
+            "stop_token_ids": sorted(backbone.stop_ids),
             "ignore_eos": True,  # the policy's stop tokens alone end a response
             "detokenize": False,
         }

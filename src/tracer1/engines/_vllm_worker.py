@@ -1,9 +1,14 @@
-"""What a `vllm serve` on the CPU build needs to take weights whole: `--worker-extension-cls tracer1.engines._vllm_worker.FullReload`.
+"""What a `vllm serve` loads of tracer1: `--worker-extension-cls tracer1.engines._vllm_worker.FullReload`.
 
-It knows only vLLM's worker. A server with GPUs does without it.
+It brings `tracer1_reload`, which a server on a CPU needs to take weights whole, and the weight-transfer backend `tracer1_gloo`. It
+knows only vLLM's worker. A server with GPUs that reads weights from a folder, or over NCCL, does without it.
 """
 
+from vllm.distributed.weight_transfer import WeightTransferEngineFactory
+
 from tracer1.engines._vllm_sync import retie_head
+
+WeightTransferEngineFactory.register_engine("tracer1_gloo", "tracer1.engines._gloo_receiver", "GlooReceiver")
 
 
 class FullReload:

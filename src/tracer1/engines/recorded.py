@@ -28,6 +28,8 @@ class RecordedEngine:
         EngineError: the folder holds no recorded rollouts.
     """
 
+    apart = True
+
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
         paths = sorted(self.folder.glob(PATTERN))

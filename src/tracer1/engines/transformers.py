@@ -45,6 +45,8 @@ class TransformersEngine:
         prompts_per_batch: Prompts that are sampled side by side; bounds memory, and belongs to what makes a run reproducible.
     """
 
+    apart = False
+
     def __init__(self, prompts_per_batch: int = 32) -> None:
         self.prompts_per_batch = prompts_per_batch
         self._sampler: Sampler | None = None

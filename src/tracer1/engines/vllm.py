@@ -45,6 +45,8 @@ class VllmEngine:
         options: Further arguments of vllm.LLM, e.g. `{enforce_eager: true, block_size: 32}`.
     """
 
+    apart = False
+
     def __init__(
         self,
         max_model_len: int = 8192,
@@ -76,7 +78,7 @@ class VllmEngine:
         self._push(policy)
         self._wake("kv_cache")
         image_token, merge_size = backbone.model.config.image_token_id, backbone.image_processor.merge_size
-        self._served = _Served(backbone.tokenizer, sorted(policy.sampler().stop_ids), image_token, merge_size)
+        self._served = _Served(backbone.tokenizer, sorted(backbone.stop_ids), image_token, merge_size)
         try:
             yield
         finally:

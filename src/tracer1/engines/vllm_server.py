@@ -1,8 +1,9 @@
-"""A separate `vllm serve` over HTTP: token ids and the trainer's own pixels in, token ids and log-probs out.
+"""Separate `vllm serve` processes over HTTP: token ids and the trainer's own pixels in, token ids and log-probs out.
 
-Weights go through a folder that trainer and server share (any device, any number of server GPUs): the trainer writes safetensors,
-the server reloads from there, drops its caches and takes the push's version; every response names the version it was sampled
-from, so a server that was restarted in between is noticed and brought up to date. Start it with its development routes:
+Rank 0 brings the weights to all servers before every round (`_weight_folder.py`, `_weight_broadcast.py`). Whole groups are shared out
+by their tokens; which server answers changes nothing, because every response has a seed of its own. Every response names the
+version of the weights that it was sampled from, so a server that was restarted in between is noticed and brought up to date. Start
+each with its development routes:
 
     VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --dtype bfloat16 --max-model-len 8192 --enable-scale-out --no-mm-device-do-normalize
 
@@ -11,77 +12,82 @@ from, so a server that was restarted in between is noticed and brought up to dat
 It knows nothing about rewards, plans or steps.
 """
 
-import hashlib
-import shutil
-import tempfile
+import itertools
 import uuid
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
-from safetensors.torch import save_file
-from torch import Tensor
 
 from tracer1.engines import ENGINES
-from tracer1.engines._patient_http import PatientServer, Refused
+from tracer1.engines._balance import group_cost
+from tracer1.engines._patient_http import Gone, PatientServer
+from tracer1.engines._server_pool import Dispatch, ServerPool
 from tracer1.engines._server_wording import Wording
-from tracer1.errors import EngineError
+from tracer1.engines._side_by_side import side_by_side
+from tracer1.engines._vllm_remote import Place, RemoteVllm
+from tracer1.engines._weight_broadcast import BroadcastTransfer
+from tracer1.engines._weight_folder import FolderTransfer
+from tracer1.engines._weight_senders import GlooSender, NcclSender
+from tracer1.errors import ConfigError, EngineError, Tracer1Error
 from tracer1.interfaces import Sampling
 from tracer1.schema import Prompt, Response
 
-# Qwen3-VL's names in vLLM 0.32
-_PREFIXES = {
-    "model.visual.": "visual.",
-    "model.language_model.": "language_model.model.",
-    "lm_head.": "language_model.lm_head.",
-}
-_GENERATE = "/inference/v1/generate"
-_PUSHES = 3  # of one round: a server may be restarted while it samples
+_PUSHES = 3  # to one server within one round: it may be restarted while it samples
 
 
 @ENGINES.register("vllm_server")
 class VllmServerEngine:
-    """Samples on a server.
+    """Samples on servers.
 
     Args:
-        url: Of the server.
-        folder: Where weights are handed over; null takes a temporary one, which serves a server on this machine.
-        concurrency: Requests under way at once.
+        url: Of the server, or a list of several.
+        transfer: How weights arrive: through a `folder`, over `gloo` (TCP), or over `nccl`.
+        folder: Where weights are handed over; null takes a temporary one, which serves servers on this machine.
+        concurrency: Requests under way at once, on each server.
         answer_s: The longest that one answer may take, in seconds.
-        patience_s: How long the server may be away before the training stops, in seconds.
-        bucket_mb: Size of one file of weights, in MiB.
-        reload: The server's method that reads weights: vLLM's own, or `tracer1_reload` of `_vllm_worker.FullReload`, which a
-            server on a CPU needs for a model with a tied head.
+        hand_over_s: How long a server may be away before its groups go to the others, in seconds.
+        patience_s: How long all servers may be away before the training stops, in seconds.
+        bucket_mb: Size of one file of weights, or of what is sent at a time, in MiB.
+        reload: The servers' method that reads weights from a folder: vLLM's own, or `tracer1_reload` of
+            `_vllm_worker.FullReload`, which a server on a CPU needs for a model with a tied head.
     """
+
+    apart = True
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
+        transfer: str = "folder",
         folder: str | None = None,
         concurrency: int = 64,
         answer_s: float = 1800.0,
+        hand_over_s: float = 30.0,
         patience_s: float = 600.0,
         bucket_mb: int = 1024,
         reload: str = "reload_weights",
     ) -> None:
-        self.server = PatientServer(url, answer_s, patience_s)
-        self.folder = Path(folder) if folder else Path(tempfile.gettempdir())
-        self.concurrency, self.bucket_mb, self.reload = concurrency, bucket_mb, reload
-        self.version = ""  # of the weights that the server should sample from
-        self._comparable: frozenset[str] = frozenset()  # weights that the server holds as they were sent
+        urls = [url] if isinstance(url, str) else list(url)
+        if not urls or len(set(urls)) < len(urls):
+            raise ConfigError(f"engine.url={urls}: it takes one address, or a list of several different ones.")
+        first_wait = min(hand_over_s, patience_s)
+        servers = [RemoteVllm(PatientServer(one, answer_s, first_wait), concurrency) for one in urls]
+        self.pool = ServerPool(servers, patience_s)
+        self.transfer = _make_transfer(transfer, folder, bucket_mb, reload, patience_s)
+        self.full_reload = reload != "reload_weights" or transfer == "gloo"
+        self.version = ""  # of the weights that the servers should sample from
+        self._digests: dict[str, str] = {}
+        self._expected: float | None = None  # tokens of a response, as they were last
         self._policy: Any = None
 
     @contextmanager
     def serving(self, policy: Any) -> Iterator[None]:
-        """While entered, `generate` answers with the current weights of `policy`.
+        """While entered, `generate` answers with the current weights of `policy`. Every rank must call it.
 
         Raises:
-            EngineError: the server is gone, refuses the weights, or holds other ones afterwards.
+            EngineError: all servers are gone; one refuses the weights, or holds other ones afterwards.
+            MissingDependency: `transfer=nccl` without vLLM.
         """
         self._policy = policy
         try:
@@ -89,106 +95,78 @@ class VllmServerEngine:
             yield
         finally:
             self._policy = None
+            if not _several():  # with several, another rank may still have to bring them to a server
+                self.transfer.forget()
 
     # --- weights ---------------------------------------------------------------------------------------------------------
 
     def _push_once(self) -> None:
-        """Rank 0 pushes, the others wait for its verdict."""
-        several = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        verdict: list[Any] = [None, uuid.uuid4().hex]
-        if not several or dist.get_rank() == 0:
+        """Rank 0 brings the weights; the others help to gather them (ZeRO-3), and wait for its verdict."""
+        for number in itertools.count():
+            weights = self._policy.weights()
+            done = self._push(weights, number) if _rank() == 0 else None
+            for _ in weights:  # also what an error has left: other ranks are in step
+                pass
+            if not _several():
+                verdict = done
+            else:
+                told = [done]
+                dist.broadcast_object_list(told)
+                verdict = told[0]
+            if isinstance(verdict, Tracer1Error):
+                raise verdict
+            if verdict:
+                self._take(verdict)
+                return
+
+    def _push(self, weights: Iterator[Any], number: int) -> dict[str, Any] | Tracer1Error | None:
+        """What all ranks must know of the push; None to be called again, because servers have died; or why it failed."""
+        version = uuid.uuid4().hex
+        try:
+            servers = self.pool.present(self.pool.servers if number > 2 * len(self.pool.servers) else ())
+            lost = self._each(servers, lambda server: server.check(self._policy, self.full_reload))
+            servers = [server for server in servers if server not in lost]
+            digests, gone = self.transfer.deliver(weights, servers) if servers else ({}, [])
+            for server, error in gone:
+                self.pool.leave(server, error)
+            held = [server for server in servers if not server.away] if digests else []
+            lost = self._each(held, lambda server: server.settle(version, digests))
+        except Tracer1Error as error:
+            return error
+        if len(lost) == len(held):
+            return None
+        away = {server.url: server.why for server in self.pool.servers if server.away}
+        return {"version": version, "digests": digests, "place": self.transfer.place, "away": away}
+
+    def _each(self, servers: Sequence[RemoteVllm], run: Any) -> list[RemoteVllm]:
+        """`run` of every server; returns those that died of it."""
+        lost: list[RemoteVllm] = []
+
+        def guarded(server: RemoteVllm) -> None:
             try:
-                if not self.version:
-                    self._check_server()
-                self._push(verdict[1])
-            except EngineError as error:
-                verdict[0] = error
-        if several:
-            dist.broadcast_object_list(verdict)
-        if verdict[0] is not None:
-            raise verdict[0]
-        self.version = verdict[1]
+                run(server)
+            except Gone as error:
+                self.pool.leave(server, error)
+                lost.append(server)
 
-    def _push(self, version: str) -> None:
-        folder = self.folder / f"tracer1-weights-{uuid.uuid4().hex}"
-        try:
-            digests = self._write(folder)
-            where = {"weights_path": str(folder.absolute())}
-            self._development("POST", "/collective_rpc", {"method": self.reload, "kwargs": where})
-            if not self.server.call("POST", "/reset_prefix_cache")["success"]:
-                raise EngineError(
-                    f"The vLLM server at {self.server.url} kept its prefix cache after new weights: it has requests of somebody "
-                    "else. A server under training serves one training."
-                )
-            self.server.call("POST", "/reset_mm_cache")
-            self.server.call("POST", "/reset_encoder_cache")
-            self.server.call("POST", "/update_weight_version", {"new_version": version})
-            self._verify(digests)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        side_by_side(guarded, servers, max(1, len(servers)))
+        return lost
 
-    def _check_server(self) -> None:
-        """Whether it was started in a way that serves: each of these would go wrong without a sound."""
-        info = self._development("GET", "/server_info?config_format=json")["vllm_config"]
-        model, device = info["model_config"], info["device_config"]["device"]
-        backbone = self._policy.backbone.model
-        problem = ""
-        if model["dtype"] != str(backbone.dtype):
-            problem = f"it computes in {model['dtype']}, the policy in {backbone.dtype}: start it with the --dtype of model.dtype"
-        elif (model["multimodal_config"] or {}).get("mm_device_do_normalize"):
-            problem = "it would normalise the pixels a second time: start it with --no-mm-device-do-normalize"
-        elif device == "cpu" and info["scheduler_config"]["enable_chunked_prefill"]:
-            problem = (
-                "on a CPU it fails when it stops half-way through a prompt: start it with --no-enable-chunked-prefill"
-            )
-        elif device == "cpu" and backbone.config.tie_word_embeddings and self.reload == "reload_weights":
-            problem = (
-                "on a CPU it would keep its old output head: start it with --worker-extension-cls "
-                "tracer1.engines._vllm_worker.FullReload and set engine.reload=tracer1_reload"
-            )
-        if problem:
-            raise EngineError(f"The vLLM server at {self.server.url} cannot serve this training: {problem}.")
+    def _take(self, verdict: dict[str, Any]) -> None:
+        self.version, self._digests, self.transfer.place = verdict["version"], verdict["digests"], verdict["place"]
+        for server in self.pool.servers:
+            server.away = server.url in verdict["away"]
+            server.why = verdict["away"].get(server.url, server.why)
 
-    def _development(self, method: str, path: str, body: Any = None) -> Any:
-        """One of the routes that only a server in development mode has."""
-        try:
-            return self.server.call(method, path, body)
-        except Refused as error:
-            raise EngineError(f"{error} It must be started with VLLM_SERVER_DEV_MODE=1 to take weights.") from error
-
-    def _write(self, folder: Path) -> dict[str, str]:
-        """The weights as safetensors files of about `bucket_mb`; returns a digest of each under vLLM's name."""
-        digests: dict[str, str] = {}
-        bucket: dict[str, Tensor] = {}
-        files = 0
-        folder.mkdir(parents=True)
-        for name, tensor in self._policy.weights():
-            bucket[name] = tensor.detach().cpu().contiguous()
-            digests[_name_in_vllm(name)] = hashlib.sha256(bucket[name].view(-1).view(torch.uint8).numpy()).hexdigest()
-            if sum(held.nbytes for held in bucket.values()) >= self.bucket_mb * 2**20:
-                save_file(bucket, folder / f"model-{files:05d}.safetensors")
-                bucket, files = {}, files + 1
-        if bucket:
-            save_file(bucket, folder / f"model-{files:05d}.safetensors")
-        return digests
-
-    def _verify(self, digests: dict[str, str]) -> None:
-        """The server's tensors against ours. It fuses and packs some; which it does not, the first push shows.
-
-        Raises:
-            EngineError: a tensor that can be compared differs, or hardly any can.
-        """
-        held = self.server.call("POST", "/weight_checker", {"action": "checksum"})["checksums"]
-        same = {name for key, digest in held.items() if digests.get(name := key.rpartition(":")[2]) == digest}
-        norms = {name for name in digests if name.endswith("norm.weight")}
-        stale = sorted((self._comparable or norms) - same)
-        if stale:
-            raise EngineError(
-                f"The vLLM server at {self.server.url} does not hold the weights that were pushed: {stale[0]} and {len(stale) - 1} "
-                "more differ. Serve the same model with --dtype as model.dtype, without quantization and tensor parallelism of "
-                "norms; engine.folder must be one that the server sees under the same path."
-            )
-        self._comparable = frozenset(same)
+    def _bring_up_to_date(self, server: RemoteVllm) -> None:
+        """A server that holds other weights than it should: it was restarted, or has come back."""
+        with server.mending:
+            if server.version() == self.version:  # somebody has seen to it
+                return
+            server.checked = False
+            server.check(self._policy, self.full_reload)
+            self.transfer.bring(server)
+            server.settle(self.version, self._digests, mended=True)
 
     # --- responses -------------------------------------------------------------------------------------------------------
 
@@ -196,62 +174,60 @@ class VllmServerEngine:
         """`len(seeds[b])` responses for prompt b, group-adjacent.
 
         Raises:
-            EngineError: the server is gone for good, refuses a request, or forgets its weights again and again.
+            EngineError: all servers are gone for good; one refuses a request, or forgets its weights again and again.
         """
         assert self._policy is not None, "generate() belongs inside `with engine.serving(policy):`"
         wording = Wording(self._policy, sampling)
-        asked = [(b, i) for b, group in enumerate(seeds) for i in range(len(group))]
-        got: dict[tuple[int, int], Response] = {}
-        for _ in range(_PUSHES):
-            left = [place for place in asked if place not in got]
-            for place, answer in zip(left, self._ask_all(wording, prompts, seeds, left), strict=True):
-                if all(span["version"] == self.version for span in answer.get("weight_versions") or ()):
-                    got[place] = wording.response(prompts[place[0]], answer)
-            if len(got) == len(asked):
-                return [got[place] for place in asked]
-            if self.server.call("GET", "/weight_info")["weight_version"] != self.version:  # nor has another rank pushed
-                self._push(self.version)  # it was restarted, and answered from the weights that it started with
-        raise EngineError(
-            f"The vLLM server at {self.server.url} lost the pushed weights {_PUSHES} times in one round: something restarts it. See "
-            "its log."
-        )
+        asked = [[(b, i) for i in range(len(group))] for b, group in enumerate(seeds)]
+        got: dict[Place, dict[str, Any]] = {}
+        given_up: dict[Place, dict[str, Any]] = {}
 
-    def _ask_all(
-        self, wording: Wording, prompts: Sequence[Prompt], seeds: Sequence[Sequence[int]], places: list[tuple[int, int]]
-    ) -> list[dict[str, Any]]:
-        """The answers for places (prompt, response). A picture travels once: a first request of one token brings it and fills the
-        prefix cache, the others only name it."""
-        several = [b for b, count in Counter(b for b, _ in places).items() if count > 1]
-        opened = [b for b in several if "pixel_values" in prompts[b].tensors]
+        def keep(place: Place, answer: dict[str, Any]) -> None:
+            if answer["finish_reason"] == "abort":  # also where another rank has mended the server
+                given_up[place] = answer
+            elif all(span["version"] == self.version for span in answer.get("weight_versions") or ()):
+                got[place] = answer
 
-        def open_group(b: int) -> None:
-            self._ask(wording.body(prompts[b], seeds[b][0], max_tokens=1))
+        def left(groups: Sequence[int]) -> list[int]:
+            return [b for b in groups if any(place not in got for place in asked[b])]
 
-        def ask(place: tuple[int, int]) -> dict[str, Any]:
-            prompt, seed = prompts[place[0]], seeds[place[0]][place[1]]
-            if place[0] in opened:
-                answer = self.server.once("POST", _GENERATE, wording.body(prompt, seed, pixels=False))
-                if answer is not None:
-                    return answer["choices"][0]
-            return self._ask(wording.body(prompt, seed))
+        def ask(server: RemoteVllm, groups: list[int]) -> None:
+            for _ in range(_PUSHES):
+                places = [place for b in groups for place in asked[b] if place not in got]
+                server.answer(wording, prompts, seeds, places, keep)
+                if not left(groups):
+                    return
+                self._bring_up_to_date(server)
+            if given_up:
+                wording.response(prompts[places[0][0]], next(iter(given_up.values())))  # says so
+            raise EngineError(
+                f"The vLLM server at {server.url} lost the pushed weights {_PUSHES} times in one round: something restarts it. "
+                "See its log."
+            )
 
-        self._side_by_side(open_group, opened)
-        return self._side_by_side(ask, places)
-
-    def _ask(self, body: dict[str, Any]) -> dict[str, Any]:
-        return self.server.call("POST", _GENERATE, body)["choices"][0]
-
-    def _side_by_side(self, run: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """`run` of each, up to `concurrency` at once; after the first error no further one begins."""
-        threads = ThreadPoolExecutor(self.concurrency)
-        try:
-            return list(threads.map(run, items))
-        finally:
-            threads.shutdown(cancel_futures=True)
+        expected = self._expected or sampling.max_tokens / 2
+        costs = [group_cost(prompt, len(group), expected) for prompt, group in zip(prompts, seeds, strict=True)]
+        Dispatch(self.pool, ask, left, costs, first=_rank()).run()
+        responses = [wording.response(prompts[place[0]], got[place]) for group in asked for place in group]
+        if responses:
+            self._expected = sum(len(response.token_ids) for response in responses) / len(responses)
+        return responses
 
 
-def _name_in_vllm(name: str) -> str:
-    for ours, theirs in _PREFIXES.items():
-        if name.startswith(ours):
-            return theirs + name.removeprefix(ours)
-    return name
+def _make_transfer(transfer: str, folder: str | None, bucket_mb: int, reload: str, patience_s: float) -> Any:
+    match transfer:
+        case "folder":
+            return FolderTransfer(folder, bucket_mb, reload)
+        case "gloo":
+            return BroadcastTransfer(GlooSender(patience_s), bucket_mb)
+        case "nccl":
+            return BroadcastTransfer(NcclSender(bucket_mb, patience_s), bucket_mb)
+    raise ConfigError(f"engine.transfer={transfer} is unknown. Known: folder, gloo, nccl.")
+
+
+def _several() -> bool:
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def _rank() -> int:
+    return dist.get_rank() if _several() else 0

@@ -9,6 +9,8 @@ from transformers import Qwen3VLForConditionalGeneration
 
 from tracer1.errors import MissingDependency
 from tracer1.models.options import LoRA
+from tracer1.models.sharding import is_spread, whole
+from tracer1.models.vision import use_linear_patches
 
 # the vision tower stays as it is: its features are then computed once a round
 _TARGETS = r"model\.language_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
@@ -40,29 +42,46 @@ def adapters_off(model: Qwen3VLForConditionalGeneration) -> Iterator[None]:
 
 @torch.no_grad()
 def merged_weights(model: Qwen3VLForConditionalGeneration) -> Iterator[tuple[str, Tensor]]:
-    """Every weight under its Hugging Face name, adapters merged in; a tied head is left out."""
-    for name, parameter in model.named_parameters():
-        if ".lora_" in name:
-            continue
+    """Every weight under its Hugging Face name, adapters merged in; a tied head is left out.
+
+    Where weights are spread over ranks, every rank must go through all of them.
+    """
+    named = list(model.named_parameters())
+    low_rank = dict(whole(pair for pair in named if ".lora_" in pair[0]))
+    for name, parameter in whole(pair for pair in named if ".lora_" not in pair[0]):
         layer_name, _, weight = name.rpartition(".base_layer.")
         if layer_name and weight == "weight":
-            (adapter,) = model.get_submodule(layer_name).active_adapters
-            delta = model.get_submodule(layer_name).get_delta_weight(adapter)
-            yield f"{layer_name}.weight", parameter + delta.to(parameter.dtype)
+            layer = model.get_submodule(layer_name)
+            (adapter,) = layer.active_adapters
+            parts = (low_rank[f"{layer_name}.lora_{side}.{adapter}.weight"] for side in "AB")
+            down, up = (part.to(torch.promote_types(part.dtype, torch.float32)) for part in parts)
+            yield f"{layer_name}.weight", parameter + (up @ down * layer.scaling[adapter]).to(parameter.dtype)
         else:
             yield name.replace(".base_layer.", "."), parameter.detach()
 
 
-def plain_model(model: Qwen3VLForConditionalGeneration) -> Qwen3VLForConditionalGeneration:
-    """The model itself, or, where it has adapters, one of the same class with them merged in."""
-    if not model._hf_peft_config_loaded:
+def plain_model(
+    model: Qwen3VLForConditionalGeneration, device: torch.device | str | None = None
+) -> Qwen3VLForConditionalGeneration:
+    """The model itself, or, where it has adapters or its weights are spread over ranks, a whole one of the same class.
+
+    Args:
+        model: Every rank must call this for one that is spread.
+        device: Where the whole one's weights go; None leaves them where they were brought together.
+    """
+    if not (model._hf_peft_config_loaded or is_spread(model)):
         return model
     with torch.device("meta"):
         plain = type(model)(model.config)
-    plain.load_state_dict(dict(merged_weights(model)), strict=False, assign=True)
+    weights = {name: weight.to(device or weight.device) for name, weight in merged_weights(model)}
+    plain.load_state_dict(weights, strict=False, assign=True)
     plain.tie_weights()
+    for name, buffer in model.named_buffers():  # a state dict has none of them
+        owner, _, leaf = name.rpartition(".")
+        plain.get_submodule(owner).register_buffer(leaf, buffer.to(device or buffer.device), persistent=False)
+    use_linear_patches(plain)
     plain.generation_config = model.generation_config
-    return plain
+    return plain.requires_grad_(False).eval()
 
 
 def lora_rank(model: Qwen3VLForConditionalGeneration) -> str:

@@ -5,6 +5,7 @@ It knows nothing of losses. Both paths give the same figures; only their cost di
 
 import logging
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from transformers import Qwen3VLForConditionalGeneration
 
 from tracer1.models.batch import PromptBatch, ResponseBatch
 from tracer1.models.dense import dense_logprobs
+from tracer1.models.sharding import inside, is_spread
 from tracer1.models.shared_prefix import response_logprobs
 
 log = logging.getLogger(__name__)
@@ -44,14 +46,15 @@ class GroupForward:
     ) -> tuple[Tensor, Tensor | None]:
         """Log-probs (N, R) of response tokens and, if asked for, entropies (N, R); 0 at padding."""
         path = response_logprobs if self._shares(model, prompts, responses) else dense_logprobs
-        return path(model, prompts, responses, entropy, self.top_p)
+        return inside(model, partial(path, model), prompts, responses, entropy, self.top_p)
 
     def _shares(self, model: Qwen3VLForConditionalGeneration, prompts: PromptBatch, responses: ResponseBatch) -> bool:
-        if not self.shared or int(prompts.attention_mask.sum()) < self.min_prefix * len(prompts.attention_mask):
+        if not self.shared:
             return False
-        if self._trusted is None:
+        short = int(prompts.attention_mask.sum()) < self.min_prefix * len(prompts.attention_mask)
+        if self._trusted is None and (not short or is_spread(model)):  # no rank may check without the others
             self._trusted = self._check(model, prompts, responses)
-        return self._trusted
+        return bool(self._trusted) and not short
 
     def _check(self, model: Qwen3VLForConditionalGeneration, prompts: PromptBatch, responses: ResponseBatch) -> bool:
         """Compares both paths on the first group that this process sees."""
@@ -59,8 +62,8 @@ class GroupForward:
         first = ResponseBatch(*(part[: len(part) // groups] for part in (responses.input_ids, responses.mask)))
         alone = prompts.first(model.config.image_token_id)
         with torch.no_grad():
-            shared, _ = response_logprobs(model, alone, first)
-            dense, _ = dense_logprobs(model, alone, first)
+            shared, _ = inside(model, partial(response_logprobs, model), alone, first)
+            dense, _ = inside(model, partial(dense_logprobs, model), alone, first)
         tokens = max(1.0, float(first.mask.sum()))
         difference = float((shared - dense).abs().sum()) / tokens
         allowed = TOLERANCE[_computed_in(model)]

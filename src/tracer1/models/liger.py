@@ -20,11 +20,7 @@ DEVICE = "cuda"  # tests put `cpu` here, for Triton's interpreter
 
 
 class LigerHead(torch.nn.Linear):
-    """A language model's head that can also leave the logits out. Name and weight stay."""
-
-    def forward(self, hidden: Tensor, targets: Tensor | None = None) -> Tensor:
-        """(T, H) -> logits (T, V); with token ids (T,) their log-probs (T,) instead."""
-        return super().forward(hidden) if targets is None else _logprobs(hidden, self.weight, targets)
+    """A language model's head whose log-probs the kernel may compute. Name and weight stay."""
 
 
 def use_liger(model: torch.nn.Module, liger: bool | str) -> None:
@@ -64,7 +60,8 @@ def serves(lm_head: torch.nn.Module, hidden: Tensor) -> bool:
     )
 
 
-def _logprobs(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+def logprobs(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Log-probs (T,) of token ids (T,) from hidden states (T, H) and a head's weight (V, H)."""
     from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy
 
     return -liger_fused_linear_cross_entropy(hidden, weight, targets, reduction="none")
@@ -78,7 +75,7 @@ def _equals_plain(device: torch.device) -> bool:
     targets, weights = torch.arange(8, device=device), torch.linspace(-1, 1, 8, device=device)
     with torch.enable_grad(), torch.autocast(device.type, enabled=False):
         plain = (hidden @ weight.T).log_softmax(-1).gather(-1, targets[:, None])[:, 0]
-        fused = _logprobs(hidden, weight, targets)
+        fused = logprobs(hidden, weight, targets)
         found = [(y.detach(), *torch.autograd.grad((y * weights).sum(), (hidden, weight))) for y in (fused, plain)]
     difference = max(float((a - b).abs().max()) for a, b in zip(*found, strict=True))
     if difference <= 0.05:  # products may be rounded to TF32; not a number is not trusted either

@@ -5,6 +5,8 @@ It knows no loss.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 from transformers import Qwen3VLForConditionalGeneration
 
-from tracer1.models.adapters import add_lora, merged_weights
+from tracer1.models.adapters import add_lora, merged_weights, plain_model
 from tracer1.models.backbone import load_backbone
 from tracer1.models.encoder import PromptEncoder
 from tracer1.models.group_forward import GroupForward
 from tracer1.models.liger import use_liger
 from tracer1.models.options import ModelOptions
 from tracer1.models.sampler import PolicySampler
+from tracer1.models.sharding import inside, is_spread, spread
 
 OptimizerFactory = Callable[[Iterable[torch.nn.Parameter]], Optimizer]
 
@@ -56,13 +59,27 @@ class PlannerModule(L.LightningModule):
         """What the trainer computes a training step in: passes outside of one must round as it does (trainer.precision)."""
         return nullcontext() if self._trainer is None else self._trainer.precision_plugin.forward_context()
 
+    def through(self, run: Callable[..., Any], *inputs: Any) -> Any:
+        """`run(*inputs)`, a pass outside of a training step, so that weights that are spread over ranks are there for it."""
+        return inside(self, partial(inside, self.model, run), *inputs)
+
     def sampler(self) -> PolicySampler:
-        """What the embedded engine samples with."""
-        return PolicySampler(self.backbone)
+        """What the embedded engine samples with: a whole copy where the weights are spread over ranks. Every rank must ask."""
+        if not is_spread(self.model):
+            return PolicySampler(self.backbone)
+        return PolicySampler(replace(self.backbone, model=plain_model(self.model)))
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """The current weights under their Hugging Face names, adapters merged in; a tied head is left out."""
+        """The current weights under their Hugging Face names, adapters merged in; a tied head is left out.
+
+        Where they are spread over ranks, every rank must go through all of them.
+        """
         return merged_weights(self.model)
+
+    def configure_model(self) -> None:
+        """Spreads the weights where the trainer has a mesh of ranks for it (strategy=fsdp2)."""
+        if self.device_mesh is not None and not is_spread(self.model):
+            spread(self.model, self.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> Any:
         """One optimizer over the trainable parameters; the learning rate is constant."""
@@ -79,8 +96,15 @@ class PlannerModule(L.LightningModule):
         self.backbone.check_architecture(checkpoint.get("architecture"))
 
     def export(self, folder: Path) -> None:
-        """Writes a Hugging Face folder with the current weights."""
-        self.backbone.save(folder)
+        """Writes a Hugging Face folder with the current weights. Where they are spread over ranks, every rank must call it;
+        the first one writes."""
+        if not is_spread(self.model):
+            self.backbone.save(folder)
+        elif self.global_rank:
+            for _ in self.weights():  # this rank's parts, for the one that writes
+                pass
+        else:
+            replace(self.backbone, model=plain_model(self.model, "cpu")).save(folder)
 
 
 def tuned(model: Qwen3VLForConditionalGeneration, options: ModelOptions) -> Qwen3VLForConditionalGeneration:

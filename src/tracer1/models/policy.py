@@ -1,6 +1,7 @@
 """PolicyModule: the planner that GRPO trains. It knows nothing of rewards, executors or data sets; a micro-batch is all it sees."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -43,15 +44,15 @@ class PolicyModule(PlannerModule):
     def prepared(self, prompts: PromptBatch) -> PromptBatch:
         """On the policy's device; with the features of the pictures when the vision tower is frozen."""
         prompts = prompts.to(self.device)
-        if self.tower_is_frozen and prompts.pixel_values is not None and prompts.features is None:
+        if self.tower_is_frozen and prompts.features is None:  # on all ranks, with pictures or without
             with torch.no_grad(), self.autocast():
-                prompts = replace(prompts, features=picture_features(self.model, prompts))
+                prompts = replace(prompts, features=self.through(partial(picture_features, self.model), prompts))
         return prompts
 
     def logprobs(self, prompts: PromptBatch, responses: ResponseBatch) -> Tensor:
         """(N, R) log-probs of the response tokens, without gradients."""
         with torch.no_grad(), self.autocast():
-            return self.forward_groups(self.model, prompts, responses)[0]
+            return self.through(partial(self.forward_groups, self.model), prompts, responses)[0]
 
     def training_step(self, batch: MicroBatch, batch_idx: int) -> Tensor:
         """The loss of one micro-batch, scaled so that the update is the objective's mean over all of them."""
@@ -62,7 +63,11 @@ class PolicyModule(PlannerModule):
         if batch.engine_logprobs is not None:
             error = (logprobs.detach() - batch.engine_logprobs).abs()
             self._note({"rollout/logprob_error": error}, mask, "first")
-        losses, figures = self.objective.token_losses(logprobs, old, batch.ref_logprobs, batch.advantages, mask)
+        weight = None
+        if batch.sampled_logprobs is not None:
+            weight = self.objective.importance(old, batch.sampled_logprobs, mask)
+            self._note({"rollout/importance_weight": weight}, mask, "weighted")
+        losses, figures = self.objective.token_losses(logprobs, old, batch.ref_logprobs, batch.advantages, mask, weight)
         noted = {f"policy/{name}": value for name, value in {**figures, "loss": losses, "entropy": entropy}.items()}
         self._note(noted, mask, "all")
         return self.objective.reduce(losses, mask, batch.denominator, batch.parts)

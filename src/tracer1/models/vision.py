@@ -7,6 +7,7 @@ from transformers import Qwen3VLForConditionalGeneration
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionPatchEmbed
 
 from tracer1.models.batch import PictureFeatures, PromptBatch
+from tracer1.models.sharding import inside
 
 
 class LinearPatchEmbed(Qwen3VLVisionPatchEmbed):
@@ -15,8 +16,11 @@ class LinearPatchEmbed(Qwen3VLVisionPatchEmbed):
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """(patches, D) -> (patches, E)."""
+        return inside(self.proj, self._project, hidden_states)
+
+    def _project(self, patches: Tensor) -> Tensor:
         weight = self.proj.weight.flatten(1)
-        return linear(hidden_states.reshape(-1, weight.shape[1]).to(weight.dtype), weight, self.proj.bias)
+        return linear(patches.reshape(-1, weight.shape[1]).to(weight.dtype), weight, self.proj.bias)
 
 
 def use_linear_patches(model: Qwen3VLForConditionalGeneration) -> None:

@@ -1,7 +1,7 @@
 """Which trainings are seeds of one another, and which follows from which. It knows configs as flat texts, nothing of pages."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def grouped(trainings: Sequence[Training]) -> list[Group]:
     """
     found: dict[tuple[str, ...], list[Training]] = {}
     for training in trainings:
-        settings = _settings(training)
+        settings = settings_of(training)
         # a run without a config is nobody's seed
         key = (training.name, *(f"{k}={v}" for k, v in settings.items())) if settings else (str(training.folder),)
         found.setdefault(key, []).append(training)
@@ -63,11 +63,11 @@ def grouped(trainings: Sequence[Training]) -> list[Group]:
     for label in {group.label for group in groups}:
         same = [group for group in groups if group.label == label]
         if len(same) > 1:
-            _tell_apart(same)
+            tell_apart(same)
     return _in_order(groups)
 
 
-def _settings(training: Training) -> dict[str, str]:
+def settings_of(training: Training) -> dict[str, str]:
     """What makes an experiment of it."""
     kept = {k: v for k, v in sorted(training.config.items()) if k not in _OF_A_SEED and not k.startswith(_OF_A_PLACE)}
     return kept | ({"from": _kind_of_start(training)} if kept else {})
@@ -84,9 +84,9 @@ def _seed_order(training: Training) -> tuple[float, str]:
     return (float(training.seed) if training.seed.isdigit() else float("inf"), str(training.folder))
 
 
-def _tell_apart(groups: Sequence[Group]) -> None:
+def tell_apart(groups: Sequence[Group], settings_by: Callable[[Training], Mapping[str, str]] = settings_of) -> None:
     """By the settings in which they differ; where those are many, by their folders."""
-    settings = [_settings(group.trainings[0]) for group in groups]
+    settings = [settings_by(group.trainings[0]) for group in groups]
     names = dict.fromkeys(name for each in settings for name in each)
     differing = [name for name in names if len({each.get(name) for each in settings}) > 1]
     places = [Path(without_seed(group.trainings[0].folder.parent)).name for group in groups]

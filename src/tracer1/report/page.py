@@ -34,12 +34,17 @@ def report(paths: Sequence[Path], page: Path) -> str:
     found = find(paths)
     trainings = [read_training(folder) for folder in found.trainings]
     parts = _parts(found, grouped(trainings), page)
+    return whole_page(", ".join(map(str, paths)), f"{_counts(found)} {made_by()}", parts)
+
+
+def whole_page(title: str, about: str, parts: Mapping[str, Html]) -> str:
+    """A page of parts, each with its title and a link at the top; what is empty is left out."""
     shown = {title: content for title, content in parts.items() if content}
     template = Template(files("tracer1.report").joinpath("page.html").read_text(encoding="utf-8"))
     return template.substitute(
-        title=text(", ".join(map(str, paths))),
+        title=text(title),
         palette=PALETTE,
-        counts=text(_counts(found)),
+        counts=text(about),
         links="".join(f'<a href="#{_anchor(title)}">{title}</a>' for title in shown),
         parts="".join(
             f'<section id="{_anchor(title)}"><h2>{title}</h2>{content}</section>' for title, content in shown.items()
@@ -122,11 +127,16 @@ def _counts(found: Found) -> str:
         (found.records, "record of episodes", "records of episodes"),
     )
     counted = [f"{len(those)} {one if len(those) == 1 else many}" for those, one, many in kinds if those]
+    return ", ".join(counted) + "."
+
+
+def made_by() -> str:
+    """The program, its version and the time."""
     try:
         made = f"tracer1 {version('tracer1')}"
     except PackageNotFoundError:
         made = "tracer1"
-    return f"{', '.join(counted)}. Made by {made} on {datetime.now():%Y-%m-%d %H:%M}."
+    return f"Made by {made} on {datetime.now():%Y-%m-%d %H:%M}."
 
 
 def _anchor(title: str) -> str:

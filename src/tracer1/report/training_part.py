@@ -9,7 +9,7 @@ from tracer1.report.markup import Html, badge, bullets, details, table, text
 from tracer1.report.trainings import Training
 from tracer1.tracking.inline_svg import inline_svg
 from tracer1.tracking.metric_names import METRICS
-from tracer1.tracking.plots import Curve, Labels, draw_curves
+from tracer1.tracking.plots import Curve, Drawn, Labels, draw_curves
 from tracer1.training.duration import duration
 
 # Config -> what the table calls it, in this order; everything else stands below each run
@@ -145,6 +145,15 @@ def curves(groups: Sequence[Group]) -> Html:
 
 
 def _plot(name: str, groups: Sequence[Group]) -> str:
+    drawn = curve_plot(name, groups)
+    if drawn is None:
+        return ""
+    explained = METRICS.get(name)
+    return f"<div>{inline_svg(drawn)}{f'<p class=quiet>{text(explained)}</p>' if explained else ''}</div>"
+
+
+def curve_plot(name: str, groups: Sequence[Group]) -> Drawn | None:
+    """One figure of all groups along rounds, or along updates where it is logged more often; None where nobody has it."""
     by_round = not any(_finer_by_update(training, name) for group in groups for training in group.trainings)
     drawn = [
         Curve(
@@ -155,11 +164,8 @@ def _plot(name: str, groups: Sequence[Group]) -> str:
         for group in groups[:MOST_CURVES]
     ]
     if not any(curve.seeds for curve in drawn):
-        return ""
-    labels = Labels(name, "round" if by_round else "optimizer update", unit(name))
-    plot = inline_svg(draw_curves(drawn, labels, (5.2, 2.9)))
-    explained = METRICS.get(name)
-    return f"<div>{plot}{f'<p class=quiet>{text(explained)}</p>' if explained else ''}</div>"
+        return None
+    return draw_curves(drawn, Labels(name, "round" if by_round else "optimizer update", unit(name)), (5.2, 2.9))
 
 
 def _finer_by_update(training: Training, name: str) -> bool:

@@ -47,9 +47,11 @@ class Training:
     choices: Mapping[str, str] = field(default_factory=dict)  # config group -> what was chosen
     origin: Mapping[str, str] = field(default_factory=dict)  # git commit, versions
     series: dict[str, Series] = field(default_factory=dict)
+    data: dict[str, str] = field(default_factory=dict)  # `training gui_odyssey` -> digest of its shards
     began: float | None = None  # seconds since 1970
     seconds: float = 0.0  # while it ran; pauses before it was resumed do not count
     resumed: int = 0  # times
+    ended: bool | None = None  # what a store says; None: the folder tells
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -78,8 +80,8 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """It has written its policy."""
-        return (self.folder / "policy").is_dir()
+        """It has written its policy, or a store says that it is over."""
+        return (self.folder / "policy").is_dir() if self.ended is None else self.ended
 
     def points(self, name: str, by_round: bool) -> list[Point]:
         """A figure's finite points along rounds or optimizer updates; of several at one x the last counts."""
@@ -132,8 +134,10 @@ def _read_metrics(training: Training) -> None:
                 training.seconds += max(0.0, time - last) if last is not None else 0.0
                 last = time
             damaged += not line
+            if isinstance(line.get("dataset"), dict):
+                training.data |= data_of(line["dataset"])
             if step is not None:
-                odd += _add(training.series, line, step)
+                odd += add_line(training.series, line, step)
         if path.stat().st_size and not _ends(path):
             training.problems.append(f"The last line of {METRICS} is cut off: the run is still going, or was killed.")
     except OSError as error:
@@ -152,7 +156,7 @@ def _lines(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
         yield {}, 0
 
 
-def _add(found: dict[str, Series], line: Mapping[str, Any], step: float) -> int:
+def add_line(found: dict[str, Series], line: Mapping[str, Any], step: float) -> int:
     """Takes one log call; returns how many of its figures are no finite numbers."""
     odd, round_ = 0, _number(line.get("round"))
     for name, value in line.items():
@@ -169,6 +173,11 @@ def _add(found: dict[str, Series], line: Mapping[str, Any], step: float) -> int:
         series.rounds.append(math.nan if round_ is None else round_)
         series.values.append(number)
     return odd
+
+
+def data_of(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What a run says of a data set, as a setting and its value."""
+    return {f"{facts.get('context', '?')} {facts.get('name', '?')}": str(facts.get("digest", "?"))}
 
 
 def _number(value: Any) -> float | None:

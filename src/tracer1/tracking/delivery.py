@@ -5,16 +5,18 @@ delivery goes on where the store stopped acknowledging. Whatever the store does 
 sees none of it.
 """
 
+import json
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from tracer1.tracking.config_text import without_passwords
-from tracer1.tracking.journal import RunRecord, read_lines
+from tracer1.tracking.journal import FILES, RunRecord, read_lines
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +32,9 @@ class Store(Protocol):
     def describe(self, params: Mapping[str, str], tags: Mapping[str, str]) -> list[str]: ...
     def send(self, lines: list[Mapping[str, Any]]) -> None: ...
     def send_artifact(self, path: Path, inside: str) -> None: ...
+    def register(self, folder: Path, model: Mapping[str, Any]) -> None: ...
     def set_status(self, status: str) -> None: ...
+    def check(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ class Delivery:
         self._store: Store | None = None
         self._described: tuple[dict[str, str], dict[str, str]] | None = None
         self._status = ""
-        self._late: list[tuple[str, int]] = []  # files that failed, with the number of tries
+        self._tries: Counter[str] = Counter()  # of files that failed while the store was well
+        self._uploading = False
         self._changed = threading.Condition()
         self._asked = self._done = 0  # calls of `notify`, and how many of them are delivered
         self._begun = self._ended = 0  # attempts
@@ -96,21 +101,31 @@ class Delivery:
             self._asked += 1
             self._changed.notify_all()
 
-    def flush(self, deadline_s: float) -> bool:
-        """Waits until all is delivered; True if it is. At most `deadline_s`, or one more attempt when the store is known to be down."""
+    def flush(self, deadline_s: float, files_s: float = 0.0) -> bool:
+        """Waits until all is delivered; True if it is. At most `deadline_s`, or one more attempt when the store is known to be down.
+
+        Args:
+            deadline_s: Seconds.
+            files_s: Seconds in all while files are on their way: weights take longer than figures.
+        """
+        until = time.monotonic() + files_s
         with self._changed:
             goal, last_attempt = self._asked, self._begun + 1 if self._failures else None
+
+            def over() -> bool:
+                return self._done >= goal or (last_attempt is not None and self._ended >= last_attempt)
+
             self._hurry = True
             self._changed.notify_all()
-            self._changed.wait_for(
-                lambda: self._done >= goal or (last_attempt is not None and self._ended >= last_attempt), deadline_s
-            )
+            self._changed.wait_for(over, deadline_s)
+            while not over() and self._uploading and time.monotonic() < until:
+                self._changed.wait(1.0)
             self._hurry = False
             return self._done >= goal
 
     def unsent(self) -> int:
-        """How many lines of `metrics.jsonl` the store has not acknowledged."""
-        return sum(1 for _ in read_lines(self._journal, self._record.sent_bytes))
+        """How many lines of `metrics.jsonl`, or their files, the store has not acknowledged."""
+        return sum(1 for _ in read_lines(self._journal, self._record.sent_bytes)) + len(self._record.late)
 
     def _run(self) -> None:
         while True:
@@ -122,6 +137,7 @@ class Delivery:
             succeeded = self._attempt()
             with self._changed:
                 self._ended += 1
+                self._uploading = False
                 self._done = goal if succeeded else self._done
                 self._failures = 0 if succeeded else self._failures + 1
                 self._changed.notify_all()
@@ -141,7 +157,10 @@ class Delivery:
                 self._record.save(self._folder / "run.json")
             self._describe(self._store)
             self._send_lines(self._store)
-            self._send_late(self._store)
+            self._uploading = bool(self._record.late)
+            while self._record.late:
+                self._send_file(self._store)
+                self._send_lines(self._store)  # what was logged while the file was on its way
             if self._status != self.wanted.status:
                 status = self.wanted.status
                 self._store.set_status(status)
@@ -184,7 +203,7 @@ class Delivery:
                 if not self._refused(error):
                     raise
                 self._send_singly(store, lines)
-            self._late += [(line["artifact"], 0) for line in lines if "artifact" in line]
+            self._record.late += [line for line in lines if any(kind in line for kind in FILES)]
             self._record.sent_bytes = chunk[-1][1]
             self._record.save(self._folder / "run.json")
 
@@ -198,18 +217,24 @@ class Delivery:
                     raise
                 self._drop(f"a line of step {line.get('step')}", error)
 
-    def _send_late(self, store: Store) -> None:
-        """Sends files. One that fails while the store takes figures is tried again later, and not for ever."""
-        waiting, self._late = self._late, []
-        for position, (name, tries) in enumerate(waiting):
-            try:
-                store.send_artifact(self._folder / name, "/".join(Path(name).parts[:-1]))
-            except Exception as error:
-                if tries + 1 >= ARTIFACT_TRIES:
-                    self._drop(f"{self._folder / name}", error)
-                    continue
-                self._late += [(name, tries + 1), *waiting[position + 1 :]]
+    def _send_file(self, store: Store) -> None:
+        """Sends the file that has waited longest. One that fails while the store is well is tried again later, and not for ever."""
+        line = self._record.late[0]
+        what = self._folder / (line["model"]["folder"] if "model" in line else line["artifact"])
+        try:
+            if "model" in line:
+                store.register(what, line["model"])
+            else:
+                store.send_artifact(what, "/".join(Path(line["artifact"]).parts[:-1]))
+        except Exception as error:
+            store.check()  # raises where the store is down, which is no fault of the file
+            key = json.dumps(line, sort_keys=True)
+            self._tries[key] += 1
+            if self._tries[key] < ARTIFACT_TRIES and what.exists():
                 raise
+            self._drop(str(what), error)
+        self._record.late.pop(0)
+        self._record.save(self._folder / "run.json")
 
     def _drop(self, what: str, error: Exception) -> None:
         self.dropped += 1

@@ -1,10 +1,12 @@
 """The files of one run: `metrics.jsonl` (every figure, the source of truth) and `run.json` (which MLflow run it is).
 
 It knows nothing about MLflow or Lightning. `metrics.jsonl` only ever grows, so that a kill at any moment loses nothing.
-One JSON object per line, of three kinds:
+One JSON object per line, of five kinds:
 
     {"time": 1767225600.0, "round": 3, "step": 11, "reward/total": 0.41, ...}   one log call
     {"time": ..., "artifact": "tables/val-0003"}                                a file or folder, relative to the run's
+    {"time": ..., "model": {"name": ..., "folder": "policy", "tags": {...}}}    a folder that becomes a version of a registered model
+    {"time": ..., "dataset": {"name": ..., "digest": ..., "context": ...}}      what is trained or validated on
     {"time": ..., "resumed_at_step": 8}                                         earlier lines of step >= 8 are superseded
 """
 
@@ -19,6 +21,7 @@ from typing import Any
 from tracer1.errors import DataError
 
 NOT_METRICS = ("time", "round", "step")
+FILES = ("artifact", "model")  # lines that bring files with them
 
 
 @dataclass
@@ -31,6 +34,7 @@ class RunRecord:
     experiment: str = ""
     tracking_uri: str = ""
     sent_bytes: int = 0  # how much of metrics.jsonl MLflow has acknowledged
+    late: list[dict[str, Any]] = field(default_factory=list)  # acknowledged lines whose files MLflow has not got yet
     origin: dict[str, str] = field(default_factory=dict)  # git commit and versions of the code that ran last
 
     @classmethod

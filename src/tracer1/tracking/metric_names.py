@@ -19,6 +19,8 @@ METRICS: dict[str, str] = {
     "rollout/ties": "share of groups whose rewards are all equal: they give no gradient, 0 to 1",
     "rollout/dropped_groups": "groups of equal rewards that dynamic sampling replaced in this round, all ranks",
     "rollout/logprob_error": "mean |engine - trainer| log-probability of a sampled token; grows when weights are stale",
+    "rollout/staleness": "1 where the round was sampled before the last one's updates (rollout.staleness=1), else 0",
+    "rollout/importance_weight": "mean weight of a token for having been sampled by older weights (rollout.staleness=1); 1 is on policy",
     "executor/infra_errors": "rollouts of the round that a fault of the infrastructure masked out of their groups, all ranks",
     "executor/bad_actions": "share of executed rollouts whose action could not be run or failed, masked ones left out, 0 to 1",
     "executor/cache_hits": "share of executed rollouts that were answered from a cache, 0 to 1",

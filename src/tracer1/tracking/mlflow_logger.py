@@ -5,6 +5,7 @@ a background thread (`delivery.py`) brings it to MLflow, and only the names of m
 """
 
 import logging
+import re
 import sys
 import time
 import uuid
@@ -23,12 +24,15 @@ from tracer1.tracking.config_text import flatten, to_plain, without_passwords
 from tracer1.tracking.delivery import Delivery, Pace, Store, Wanted
 from tracer1.tracking.journal import Journal, RunRecord
 from tracer1.tracking.metric_names import check_names
-from tracer1.tracking.origin import git_tags, version_tags
+from tracer1.tracking.origin import git_tags, version_tags, who_tags
+from tracer1.tracking.sweeps import Sweep
 from tracer1.tracking.system import SystemSampler
 
 log = logging.getLogger(__name__)
 
 FINALIZE_S = 20.0  # how long the end of a training waits for MLflow
+FILES_S = 6 * 3600.0  # how long it waits while files are on their way: hundreds of GB, where checkpoints are sent
+CHECKPOINTS = ("none", "best", "last")
 SYSTEM_EVERY_S = 10.0
 STATUSES = {"success": "FINISHED", "finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
@@ -45,9 +49,12 @@ class RunLogger(Logger):
         tracking_uri: `sqlite:///mlflow.db` (a file in the current folder) or the address of a server.
         tags: Further tags of the run.
         system_metrics: Whether to log the machine's load beside the figures.
+        checkpoints: Which checkpoint MLflow gets when the training is over: `none`, the `best` validated one, or the `last`.
+        register: The registered model of which the exported policy becomes a version; None for none.
+        sweep: Whose job this is, as `sweeps.Sweep` has it.
 
     Raises:
-        ConfigError: `tracking_uri` is a folder: MLflow has deprecated its file store.
+        ConfigError: `tracking_uri` is a folder: MLflow has deprecated its file store; or `checkpoints` or `register` cannot work.
     """
 
     def __init__(
@@ -58,8 +65,17 @@ class RunLogger(Logger):
         tracking_uri: str = "sqlite:///mlflow.db",
         tags: Mapping[str, str] | None = None,
         system_metrics: bool = True,
+        checkpoints: str = "none",
+        register: str | None = None,
+        sweep: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        if checkpoints not in CHECKPOINTS:
+            raise ConfigError(f"logger.checkpoints is {checkpoints!r}; choose one of {', '.join(CHECKPOINTS)}.")
+        if register is not None and not re.fullmatch(r"[\w.\- ]+", str(register)):
+            raise ConfigError(
+                f"logger.register is {register!r}; a model's name has letters, digits, spaces and . _ - only."
+            )
         if ("://" not in tracking_uri and tracking_uri != "databricks") or tracking_uri.startswith("file:"):
             raise ConfigError(
                 f"tracking_uri={tracking_uri!r} is a folder, a store that MLflow has deprecated. "
@@ -68,6 +84,7 @@ class RunLogger(Logger):
         self.output_dir = Path(output_dir).absolute()
         self.run_name = run_name or self.output_dir.name
         self.experiment_name, self.tracking_uri = experiment, tracking_uri
+        self.checkpoints, self.register, self._sweep = checkpoints, register, Sweep.of(sweep)
         self.pace = Pace()
         self._wanted = Wanted(tags={key: str(value) for key, value in (tags or {}).items()})
         self._config: dict[str, Any] = {}
@@ -126,7 +143,7 @@ class RunLogger(Logger):
             self._journal.append({"time": time.time(), "resumed_at_step": self._resumed["step"]})
         if self._sampler is not None:
             self._sampler.start()
-        self._wanted.tags.update(self._record.origin)
+        self._wanted.tags.update({**self._record.origin, **who_tags()})
         self._connect()
         self._send_config()
 
@@ -166,8 +183,34 @@ class RunLogger(Logger):
         self._write({"time": time.time(), "artifact": Path(path).absolute().relative_to(self.output_dir).as_posix()})
 
     @rank_zero_only
+    def log_dataset(self, facts: Mapping[str, Any]) -> None:
+        """Says what the run trains or validates on.
+
+        Args:
+            facts: `name`, `digest`, `context`, `source`, `profile`, see `datasets.log_dataset`.
+        """
+        self.start()
+        self._write({"time": time.time(), "dataset": dict(facts)})
+
+    @rank_zero_only
+    def log_model(self, folder: Path, round: int, figures: Mapping[str, float]) -> None:
+        """Has a folder inside `output_dir` become a version of the registered model `register`.
+
+        Args:
+            folder: The exported policy.
+            round: After which it was exported.
+            figures: Of the last validation: tags of the version, without `val/`.
+        """
+        self.start()
+        inside = Path(folder).absolute().relative_to(self.output_dir).as_posix()
+        tags = {"run": self.run_name, **{name.removeprefix("val/"): f"{value:.4g}" for name, value in figures.items()}}
+        self._write(
+            {"time": time.time(), "model": {"name": self.register, "folder": inside, "round": round, "tags": tags}}
+        )
+
+    @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Sets the run's status and waits, at most `FINALIZE_S`, until MLflow has everything.
+        """Sets the run's status and waits, at most `FINALIZE_S`, until MLflow has everything; longer while files are on their way.
 
         Args:
             status: `success`, `failed` or `interrupted`. Logging again afterwards sets the run back to running.
@@ -178,7 +221,7 @@ class RunLogger(Logger):
             status = "interrupted"  # Lightning says "failed" for Ctrl-C and for a cluster's SIGTERM too
         self._wanted.status = STATUSES.get(status, "FAILED")
         self._delivery.notify()
-        if not self._delivery.flush(FINALIZE_S):
+        if not self._delivery.flush(FINALIZE_S, FILES_S if self._wanted.status == "FINISHED" else 0.0):
             log.warning(
                 "MLflow at %s has not taken %d lines of %s. Resume the run to send them.",
                 without_passwords(self.tracking_uri),
@@ -210,7 +253,7 @@ class RunLogger(Logger):
             return
 
         def open_store() -> Store:
-            return mlflow_store.MlflowStore(self.tracking_uri, self._record, self._wanted.tags)
+            return mlflow_store.MlflowStore(self.tracking_uri, self._record, self._wanted.tags, self._sweep)
 
         self._delivery = Delivery(open_store, self.output_dir, self._record, mlflow_store.refused, self.pace)
         self._delivery.wanted = self._wanted

@@ -1,5 +1,6 @@
 """Where a run's code comes from: git commit, dirty flag and library versions, as tags. It knows nothing about MLflow's API."""
 
+import getpass
 import importlib.metadata
 import platform
 import subprocess
@@ -28,6 +29,20 @@ def version_tags() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue  # run from a source tree
     return tags
+
+
+def who_tags() -> dict[str, str]:
+    """Who runs it and where, under the names that MLflow's pages show."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container without such a user
+        user = ""
+    return {"mlflow.user": user, "mlflow.source.name": f"train.py on {platform.node()}", "mlflow.source.type": "LOCAL"}
+
+
+def own_version() -> str:
+    """tracer1's; `unknown` where it runs from a source tree."""
+    return version_tags().get("version.tracer1", "unknown")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 Point = tuple[float, float]  # x, y
 
+_T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)  # two-sided, 1 to 10 degrees of freedom
 MOST_POINTS = 200  # of a curve; more are replaced by the means of equal stretches of x
 
 
@@ -29,6 +30,11 @@ def spread(seeds: Sequence[Sequence[Point]]) -> Spread:
     mean = values.mean(0) if tables else np.zeros(0)
     sd = values.std(0, ddof=1) if len(tables) > 1 else np.full(len(shared), math.nan)
     return Spread(np.array(shared, dtype=float), mean, sd, len(tables))
+
+
+def t_95(freedom: float) -> float:
+    """Student's t for a two-sided 95 % interval; NaN without a degree of freedom, and no smaller than that of 10."""
+    return _T_95[min(int(freedom), len(_T_95)) - 1] if freedom >= 1 else math.nan
 
 
 def thinned(seeds: Sequence[Sequence[Point]], most: int = MOST_POINTS) -> tuple[list[list[Point]], int]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from tracer1.errors import ConfigError
+from tracer1.tracking.over_seeds import t_95
 from tracer1.tracking.plots import Curve, Drawn, Interval, Labels, draw_curves, draw_intervals
 from tracer1.tracking.studies import StudyRuns
 
@@ -27,7 +28,6 @@ NAMES = {
     "val/heldout/repeating_more": "... more than the expert",
     "val/heldout/plan_length": "planned steps",
 }
-_T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)  # two-sided, 1 to 10 degrees of freedom
 _DRAWN = 2  # metrics in a picture: the first ones of the study that are shares
 _COUNTS = ("plan_length",)  # metrics that are none
 
@@ -180,7 +180,7 @@ def fill(page: Path, blocks: Mapping[str, str]) -> int:
 
 def _verdict(claim: str, differences: Sequence[float]) -> Verdict:
     n = len(differences)
-    t = _T_95[min(n - 1, len(_T_95)) - 1] if n > 1 else math.nan
+    t = t_95(n - 1)
     half = t * stdev(differences) / math.sqrt(n) if n > 1 else math.nan
     return Verdict(claim, fmean(differences), half, n)
 

@@ -10,10 +10,10 @@ from tracer1.plan_act.planner import SharedPlanner
 from tracer1.plan_act.side_by_side import play_all
 from tracer1.schema import Rollout
 from tracer1.training.episodes import SUCCESS, Played, episode_means
-from tracer1.training.experience import StageReporter
 from tracer1.training.ranks import agreed, summed
 from tracer1.training.round_figures import means_over_ranks
 from tracer1.training.round_rules import FaultLimit
+from tracer1.training.rounds import StageReporter
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """What the entry points share: Hydra with errors of one line, exit codes, plugins, rank. It knows nothing about what they run.
 
 Exit codes: 0 done, 2 a mistake that the user can mend (one line on stderr), 130 stopped with Ctrl-C (one line that says
-how to go on).
+how to go on), 75 stopped between two rounds by SIGTERM, SIGUSR1 or a time limit: run the same command again, with
+ckpt_path=auto it goes on (training/stopping.py). torchrun answers each of them with 1; so the code is also written to the
+file that TRACER1_EXIT_FILE names, where a launcher sets it.
 """
 
 import importlib
@@ -12,6 +14,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
@@ -21,8 +24,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tracer1.errors import ConfigError, Tracer1Error
 from tracer1.training.overrides import CONF, check_command_line, check_composed, job_overrides, said_overrides
+from tracer1.training.sweep_job import in_sweep
 
 INTERRUPTED = 130  # what a shell says of a program that SIGINT has ended
+REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: try again later
 RANK_0_FIRST_S = 3.0  # seconds that other ranks wait: what all ranks find is said once, by rank 0, which then ends them
 
 
@@ -58,7 +63,7 @@ def launch(
     def guarded(cfg: DictConfig) -> None:
         try:
             # again: of a sweep, or of a config from elsewhere, nothing has been checked yet
-            config = check_composed(cfg)
+            config = check_composed(in_sweep(cfg))
             one_job = study is not None and config.get("recipe") == "study"
             run(config, (lambda: study(config, job_overrides())) if one_job else (lambda: main(cfg)))
         except Tracer1Error as error:
@@ -78,6 +83,9 @@ def launch(
         if _rank() == 0:
             sys.stderr.write(f"{str(stop) or 'Stopped.'}\n")
         sys.exit(INTERRUPTED)
+    except SystemExit as end:
+        _tell_launcher(end.code)
+        raise
 
 
 def fail(message: str) -> NoReturn:
@@ -86,7 +94,14 @@ def fail(message: str) -> NoReturn:
         time.sleep(RANK_0_FIRST_S)
     sys.stderr.write(f"error: {' '.join(message.split())}\n")
     sys.stderr.flush()
+    _tell_launcher(2)
     sys.exit(2)
+
+
+def _tell_launcher(code: object) -> None:
+    """Any rank may: those of a node say the same."""
+    if path := os.environ.get("TRACER1_EXIT_FILE"):
+        Path(path).write_text(f"{code}\n", encoding="utf-8")
 
 
 def _rank() -> int:

@@ -14,12 +14,12 @@ from tracer1.metrics import PlanMetrics
 from tracer1.models.options import ModelOptions
 from tracer1.models.policy import PolicyModule
 from tracer1.schema import Rollout, Step
-from tracer1.training.experience import StageReporter
 from tracer1.training.groups import RewardFunction, make_rollouts, score
 from tracer1.training.progress import ProgressReporter
 from tracer1.training.ranks import agreed, summed
 from tracer1.training.round_figures import means_over_ranks, reward_sums, tool_sums
 from tracer1.training.round_rules import FaultLimit
+from tracer1.training.rounds import StageReporter
 
 
 @dataclass

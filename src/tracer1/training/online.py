@@ -18,10 +18,10 @@ from tracer1.plan_act.planner import SharedPlanner
 from tracer1.schema import Prompt, Response, Rollout, Step
 from tracer1.training.arena import Arena
 from tracer1.training.episodes import EpisodeGroup, Played, SeededTasks, episode_means, executed_part, score_episode
-from tracer1.training.experience import Rounds
 from tracer1.training.groups import Group
 from tracer1.training.ranks import summed
 from tracer1.training.round_figures import means_over_ranks, reward_sums, rollout_figures
+from tracer1.training.rounds import Rounds
 
 _EMPTY = Response("", (), ())
 
@@ -66,9 +66,12 @@ class EpisodeStream(Rounds):
         **parts: Any,
     ) -> None:
         super().__init__(*args, **parts)
+        if self.rules.staleness:
+            raise ConfigError("rollout.staleness=1 is of recipe=grpo: episodes cannot be played ahead. Set it to 0.")
         self.credit = credit
         self.tasks, self.arena, self.place = tasks, replace(arena, rules=replace(arena.rules, tries=1)), place
-        self.given = 0  # tasks that this rank has drawn
+        self.given, self.first = 0, 0  # tasks that this rank has drawn, counted from the first one that so many ranks share
+        self.left: list[int] = []  # before that one: tasks that another number of ranks has left
 
     # --- the stages, in order --------------------------------------------------------------------------------------------
 
@@ -85,8 +88,11 @@ class EpisodeStream(Rounds):
 
     def _jobs(self) -> list[Job]:
         rank, ranks = self.place
-        job = self.tasks.job(self.given * ranks + rank)
-        self.given += 1
+        if self.left:
+            job = self.tasks.job(self.left.pop(0))
+        else:
+            job = self.tasks.job(self.first + self.given * ranks + rank)
+            self.given += 1
         return [replace(job, sample=i) for i in range(self.size.group_size)]
 
     def _score(self, episodes: Sequence[Episode], planner: RememberingPlanner) -> list[Played]:
@@ -157,9 +163,18 @@ class EpisodeStream(Rounds):
 
     def position(self) -> dict[str, Any]:
         """With the place among the tasks."""
-        return {**super().position(), "given": self.given}
+        return {**super().position(), "given": self.given, "first": self.first, "left": list(self.left)}
 
     def restore(self, position: Mapping[str, Any]) -> None:
         """Takes what `position` gave."""
         super().restore(position)
-        self.given = position["given"]
+        self.given, self.first, self.left = position["given"], position.get("first", 0), list(position.get("left", ()))
+
+    def take_over(self, positions: Sequence[Mapping[str, Any]]) -> None:
+        """Takes what `position` gave on each of another number of ranks: first come the tasks that some had not reached."""
+        super().take_over(positions)
+        (rank, ranks), former = self.place, len(positions)
+        first, furthest = positions[0].get("first", 0), max(position["given"] for position in positions)
+        left = [task for position in positions for task in position.get("left", ())]
+        left += [first + k * former + r for r, p in enumerate(positions) for k in range(p["given"], furthest)]
+        self.given, self.first, self.left = 0, first + furthest * former, sorted(left)[rank::ranks]

@@ -58,13 +58,14 @@ def _check_sweep(config_name: str, overrides: list[str]) -> dict[str, Any]:
     try:
         return check_overrides(config_name, overrides)
     except ConfigError:
-        rest = [text for text in overrides if not _sweeps(text)]
+        rest = [text for text in overrides if not sweeps(text)]
         if len(rest) == len(overrides) or (config := check_overrides(config_name, rest)).get("recipe") != "study":
             raise
         return config
 
 
-def _sweeps(text: str) -> bool:
+def sweeps(text: str) -> bool:
+    """Whether an override has several values, one for each job."""
     try:
         return OverridesParser.create().parse_override(text).is_sweep_override()
     except HydraException:  # whoever composes it says what is wrong

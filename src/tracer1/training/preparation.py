@@ -27,6 +27,7 @@ class Preparation:
         size: The units of a round.
         max_tokens: The longest a response may be.
         report: Told how far it is.
+        corrected: Whether older weights than the policy's may have sampled, see `Objective.importance`.
     """
 
     policy: PolicyModule
@@ -34,6 +35,7 @@ class Preparation:
     size: RoundSize
     max_tokens: int
     report: Callable[..., None]
+    corrected: bool = False
 
     def micro_batches(self, chunks: Sequence[Sequence[Group]]) -> list[MicroBatch]:
         """Each chunk's prompts with the log-probs that the objective needs, from this very packing (else the ratio is not 1)."""
@@ -49,15 +51,17 @@ class Preparation:
         backbone, rollouts = self.policy.backbone, flat(groups)
         # a masked rollout keeps its row, without tokens: nothing of it is in the loss
         responses = ResponseBatch.collate([() if r.masked else r.response.token_ids for r in rollouts], backbone.pad_id)
+        engine_logprobs = _padded([() if r.masked else r.response.logprobs for r in rollouts], responses.mask)
         return MicroBatch(
             PromptBatch.collate([group.prompt for group in groups], backbone.pad_id, backbone.rope_index),
             responses,
             advantages=torch.zeros(len(rollouts)),
             old_logprobs=None,
             ref_logprobs=None,
-            engine_logprobs=_padded([() if r.masked else r.response.logprobs for r in rollouts], responses.mask),
+            engine_logprobs=engine_logprobs,
             denominator=1.0,
             parts=self.size.parts,
+            sampled_logprobs=engine_logprobs if self.corrected else None,
         )
 
     def _add_old(self, batches: Sequence[MicroBatch]) -> None:

@@ -44,6 +44,7 @@ class ProgressReporter:
         self.console = console or Console(stderr=True)
         self._plain_every_s, self._clock = plain_every_s, clock
         self.enabled = True
+        self.heard: Callable[[str], None] | None = None  # told of every stage
         self.total_rounds: int | None = None
         self._round = 0
         self._finished = 0  # rounds
@@ -85,6 +86,8 @@ class ProgressReporter:
         """
         self._stage, self._done, self._of = name, done, total
         self._figures.update(figures)
+        if self.heard is not None and self.enabled:
+            self.heard(self.line())
         self._show()
 
     def round_end(self, round: int, metrics: Mapping[str, Any]) -> None:

@@ -22,6 +22,11 @@ def rank() -> int:
     return dist.get_rank() if several() else 0
 
 
+def world_size() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if several() else 1
+
+
 def summed(values: Sequence[float], device: torch.device) -> list[float]:
     """Each number's sum over all ranks; `device` is where the ranks' tensors meet."""
     if not several():

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,30 +24,21 @@ from tracer1.registry import Registry, nearest
 from tracer1.rewards import build_reward, reward_needs
 from tracer1.schema import Step
 from tracer1.tracking.mlflow_logger import RunLogger
+from tracer1.training.ahead import AheadEngine
 from tracer1.training.callbacks import RoundLog, RoundStream, RunPosition, SkipNonFinite, Validate
-from tracer1.training.checkpoints import (
-    AtomicCheckpointIO,
-    KeepCheckpoints,
-    find_checkpoint,
-    how_to_go_on,
-    read_checkpoint,
-    write_policy,
-)
+from tracer1.training.checkpoints import Best, FolderCheckpointIO, KeepCheckpoints, find_checkpoint
 from tracer1.training.evaluation import Evaluator
 from tracer1.training.experience import ExperienceStream
+from tracer1.training.fitting import fit_and_export
+from tracer1.training.heartbeat import Heartbeat
 from tracer1.training.progress import RoundProgress
-from tracer1.training.ranks import end_others
 from tracer1.training.round_rules import RoundRules
 from tracer1.training.round_size import RoundSize
+from tracer1.training.stopping import TimeLimit, stoppable
+from tracer1.training.strategies import keep_inputs
 from tracer1.training.warmstart import ExampleBatches, Recipe, WarmstartStream
 
 Group = Mapping[str, Any]  # one group of the config, as plain values
-_HOW_IT_STARTS = (
-    "ckpt_path",
-    "overwrite",
-    "dry_run",
-    "assume",
-)  # not what the run is made of: going on changes nothing
 SIZES = ("prompts_per_round", "prompts_per_update", "group_size", "groups_per_micro_batch")
 
 
@@ -65,6 +56,8 @@ class Run:
     overwrite: bool = False
     checkpoint_every: int = 5
     checkpoint_keep: int = 2
+    checkpoint_best: Best = field(default_factory=Best)
+    time_limit: TimeLimit = field(default_factory=TimeLimit)
     rounds: int = 143  # in all, those of the checkpoint included; a warm start counts its own
 
 
@@ -127,6 +120,8 @@ def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]) -> 
     """
     start, ranks = begin(run)
     model, algorithm = groups["model"], groups["algorithm"]
+    if groups["rollout"]["staleness"]:
+        parts = {**parts, "engine": AheadEngine(parts["engine"])}
     scored = {**parts, "reward": build_reward(groups["reward"]["terms"])}
     size = RoundSize(*(algorithm[name] for name in SIZES), world_size=ranks.world_size)
     rules = RoundRules.of(algorithm, groups["rollout"])
@@ -140,6 +135,7 @@ def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]) -> 
         size=size,
         sampling=Sampling(**algorithm["sampling"]),
         rules=rules,
+        rounds=run.rounds,
         seed=run.seed,
         report=progress.reporter.stage,
         **scored,
@@ -153,7 +149,7 @@ def grpo(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]) -> 
         run, stream, progress, run.rounds, (evaluator, groups["evaluation"]), algorithm["max_skipped_updates"]
     )
     trainer.accumulate_grad_batches = size.micro_batches_per_update
-    fit_and_export(run, trainer, policy, stream, start)
+    fit_and_export(run, trainer, policy, stream, start, steps)
     return run.output_dir / "policy"
 
 
@@ -175,22 +171,34 @@ def make_trainer(
     """The Lightning trainer with everything that happens around a round, in the order in which it happens."""
     evaluator, settings = validation
     guard = SkipNonFinite(most)
+    validate = Validate(evaluator, settings["every"], settings["table"], run.logger)
+    keep = KeepCheckpoints(
+        run.output_dir,
+        run.checkpoint_every,
+        run.checkpoint_keep,
+        best=run.checkpoint_best,
+        validation=validate.fresh,
+        config=run.config,
+        run_id=lambda: run.logger and run.logger.run_id,
+    )
+    progress.reporter.heard = Heartbeat(run.output_dir)
     callbacks = [
         progress,
         guard,
         RunPosition(stream, run.logger),
         RoundLog(stream, guard),
-        Validate(evaluator, settings["every"], settings["table"], run.logger),
-        KeepCheckpoints(run.output_dir, run.checkpoint_every, run.checkpoint_keep),
+        validate,
+        keep,
     ]
-    return _checked(
+    trainer = _checked(
         run.trainer,
         "trainer",
         max_epochs=rounds,
-        callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
+        callbacks=stoppable(callbacks, keep, run.time_limit),
+        plugins=[FolderCheckpointIO()],
         logger=run.logger or False,
     )
+    return keep_inputs(trainer)
 
 
 def _checked(make: Callable[..., Any], group: str, *args: Any, **kwargs: Any) -> Any:
@@ -199,38 +207,6 @@ def _checked(make: Callable[..., Any], group: str, *args: Any, **kwargs: Any) ->
         return make(*args, **kwargs)
     except (TypeError, ValueError, MisconfigurationException) as error:
         raise ConfigError(f"{group} cannot be made from these settings: {error}") from error
-
-
-def fit_and_export(
-    run: Run, trainer: L.Trainer, module: L.LightningModule, stream: RoundStream, start: Path | None
-) -> None:
-    """Trains from the checkpoint `start`, or from the beginning, into one MLflow run, and writes the policy.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C, with a line that says how to go on.
-    """
-    saved = read_checkpoint(start) if start is not None else None
-    if saved is not None:
-        module.backbone.check_architecture(saved.get("architecture"))  # before anything is logged
-    if run.logger is not None:
-        if saved is not None:
-            position = saved["callbacks"].get(RunPosition.__qualname__, {})
-            run.logger.resume(
-                position.get("run_id"), step=saved["global_step"] + 1
-            )  # its own figures were logged before it
-        run.logger.log_hyperparams({name: value for name, value in run.config.items() if name not in _HOW_IT_STARTS})
-        run.logger.start()
-    try:
-        trainer.fit(module, train_dataloaders=stream, ckpt_path=start and str(start), weights_only=False)
-    except BaseException as error:
-        end_others(trainer)
-        if isinstance(error, SystemExit) and isinstance(
-            error.__context__, KeyboardInterrupt
-        ):  # Lightning's answer to Ctrl-C
-            raise KeyboardInterrupt(how_to_go_on(run.output_dir)) from None
-        raise
-    if trainer.is_global_zero:
-        write_policy(module, run.output_dir / "policy")
 
 
 def warmstart(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]) -> Path:
@@ -263,7 +239,9 @@ def warmstart(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]
     batches = ExampleBatches(
         partial(steps.train_stream, *share), module.encoder, module.backbone, recipe, settings["batch_size"]
     )
-    stream = WarmstartStream(batches, settings["updates_per_round"], settings["workers"])
+    stream = WarmstartStream(
+        batches, settings["updates_per_round"], settings["workers"], steps_of=steps.train_stream, share=share
+    )
     progress = RoundProgress()
     evaluator = make_evaluator(steps.val_steps(*share), groups["evaluation"], scored, run.seed)
     evaluator.report = progress.reporter.stage
@@ -271,5 +249,5 @@ def warmstart(run: Run, *, groups: Mapping[str, Group], parts: Mapping[str, Any]
     trainer = make_trainer(
         run, stream, progress, rounds, (evaluator, groups["evaluation"]), groups["algorithm"]["max_skipped_updates"]
     )
-    fit_and_export(run, trainer, module, stream, start)
+    fit_and_export(run, trainer, module, stream, start, steps)
     return run.output_dir / "policy"

@@ -129,6 +129,7 @@ class RoundRules:
         gate: Looks at the difference between engine and trainer.
         dump: Folder of the rounds' rollouts; None writes none.
         faults: Looks at how much the executor's infrastructure failed.
+        staleness: 1: a round is sampled while the one before is updated, from the weights before that.
     """
 
     max_draws: int = 1
@@ -136,6 +137,7 @@ class RoundRules:
     gate: LogprobGate = field(default_factory=LogprobGate)
     dump: Path | None = None
     faults: FaultLimit = field(default_factory=FaultLimit)
+    staleness: int = 0
 
     @classmethod
     def of(cls, algorithm: Settings, rollout: Settings) -> "RoundRules":
@@ -145,7 +147,7 @@ class RoundRules:
             ConfigError: settings that make no sense together, with one line that says why.
         """
         objective = make_objective(algorithm)
-        for clash, message in _clashes(algorithm):
+        for clash, message in [*_clashes(algorithm), *_stale_clashes(algorithm, rollout["staleness"])]:
             if clash:
                 raise ConfigError(message)
         if objective.kl_kind == "k1" and objective.kl_in == "loss" and objective.kl_coef:
@@ -158,6 +160,7 @@ class RoundRules:
             overlong=Overlong(**overlong, max_tokens=algorithm["sampling"]["max_tokens"]) if overlong else None,
             gate=LogprobGate(algorithm["logprob_error_warn"], algorithm["logprob_error_stop"]),
             faults=FaultLimit(rollout["max_faults"]),
+            staleness=rollout["staleness"],
             dump=Path(rollout["dump"]) if rollout["dump"] else None,
         )
 
@@ -178,6 +181,22 @@ def _clashes(algorithm: Settings) -> list[tuple[bool, str]]:
         (
             bool(algorithm["top_p_aware"]) and algorithm["old_logprobs"] == "engine",
             "algorithm.old_logprobs=engine takes the sampler's log-probs, which are of the whole distribution, so "
+            "algorithm.top_p_aware=true would compare them with others. Set one of them otherwise.",
+        ),
+    ]
+
+
+def _stale_clashes(algorithm: Settings, staleness: int) -> list[tuple[bool, str]]:
+    """What does not go with sampling ahead."""
+    return [
+        (
+            bool(staleness and algorithm["dynamic_sampling"]),
+            "rollout.staleness=1 samples a round before its groups can be looked at, so algorithm.dynamic_sampling cannot draw "
+            "again. Set one of them to 0 or null.",
+        ),
+        (
+            bool(staleness and algorithm["top_p_aware"]),
+            "rollout.staleness=1 weighs by the sampler's log-probs, which are of the whole distribution, so "
             "algorithm.top_p_aware=true would compare them with others. Set one of them otherwise.",
         ),
     ]

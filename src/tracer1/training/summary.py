@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tracer1.schema import Rollout
-from tracer1.tracking.journal import read_metrics
+from tracer1.tracking.journal import RunRecord, read_metrics
+from tracer1.training.checkpoints import best_row
 from tracer1.training.duration import duration
 
 VALIDATION_ROWS = 8  # more would push the head of the summary off the screen
@@ -96,7 +97,9 @@ def report(output_dir: Path, seconds: float, tracking_uri: str) -> None:
     """The summary of a training that is over, with where to look next."""
     rows = run_rows(output_dir, seconds)
     rows["policy"] = str(output_dir / "policy")
-    final_summary(rows, output_dir.name, [f"mlflow ui --backend-store-uri {tracking_uri}"])
+    rows |= best_row(output_dir)
+    name = RunRecord.load(output_dir / "run.json").run_name or output_dir.name  # a job of a sweep has a number for a folder
+    final_summary(rows, name, [f"mlflow ui --backend-store-uri {tracking_uri}"])
 
 
 def _series(lines: Sequence[Mapping[str, Any]], name: str) -> list[float]:

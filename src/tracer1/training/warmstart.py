@@ -12,6 +12,7 @@ import torch
 from PIL import Image, ImageChops
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
+from tracer1.data.stream import StepStream
 from tracer1.errors import ConfigError
 from tracer1.models.backbone import Backbone
 from tracer1.models.batch import PromptBatch, ResponseBatch
@@ -46,7 +47,7 @@ class ExampleBatches(IterableDataset):
 
     def __init__(
         self,
-        stream: Callable[[], Iterator[Step]],
+        stream: Callable[[], StepStream],
         encoder: PromptEncoder,
         backbone: Backbone,
         recipe: Recipe,
@@ -56,11 +57,15 @@ class ExampleBatches(IterableDataset):
             stream, encoder, backbone, recipe, batch_size,
         )  # fmt: skip
         self.first_batch = 0
+        self.begin: Mapping[str, Any] | None = None  # the place in the steps of a later batch than the first, see WarmstartStream
 
     def __iter__(self) -> Iterator[SFTBatch]:
         worker = get_worker_info()
         rank, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-        steps, index = iter(self.stream()), 0
+        steps, index = self.stream(), 0
+        if self.begin is not None:
+            steps.load_state_dict(self.begin["steps"])
+            index = self.begin["batch"]
         while True:
             batch = [next(steps) for _ in range(self.batch_size)]
             if index >= self.first_batch and (index - self.first_batch) % workers == rank:
@@ -152,10 +157,21 @@ class WarmstartStream:
         batches: All of them, in order.
         per_round: How many a round has.
         workers: Processes that encode ahead.
+        steps_of: (rank, number of ranks) -> that rank's steps from the beginning: to go on from another number of ranks.
+        share: This rank and how many there are.
     """
 
-    def __init__(self, batches: ExampleBatches, per_round: int, workers: int = 0) -> None:
+    def __init__(
+        self,
+        batches: ExampleBatches,
+        per_round: int,
+        workers: int = 0,
+        *,
+        steps_of: Callable[[int, int], StepStream] | None = None,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
         self.batches, self.per_round, self.workers = batches, per_round, workers
+        self.steps_of, self.share = steps_of, share
         self.given = 0
         self._loader: Iterator[SFTBatch] | None = None
         self._began = time.perf_counter()
@@ -181,8 +197,27 @@ class WarmstartStream:
 
     def position(self) -> dict[str, Any]:
         """What a checkpoint needs to go on with the next round."""
-        return {"given": self.given}
+        return {"given": self.given, "begin": self.batches.begin}
 
     def restore(self, position: Mapping[str, Any]) -> None:
         """Takes what `position` gave."""
         self.given, self._loader = position["given"], None
+        self.batches.begin = position.get("begin")
+
+    def take_over(self, positions: Sequence[Mapping[str, Any]]) -> None:
+        """Takes what `position` gave on each of another number of ranks.
+
+        Where those stood in the data only reading tells: all that they have read is read again, not encoded.
+        """
+        given, states = positions[0]["given"], []
+        for rank, position in enumerate(positions):
+            steps, begin = self.steps_of(rank, len(positions)), position.get("begin")
+            if begin is not None:
+                steps.load_state_dict(begin["steps"])
+            for _ in range((given - (begin["batch"] if begin else 0)) * self.batches.batch_size):
+                next(steps)
+            states.append(steps.state_dict())
+            steps.close()
+        mine = self.steps_of(*self.share)
+        mine.take_over(states)
+        self.restore({"given": given, "begin": {"batch": given, "steps": mine.state_dict()}})

@@ -13,6 +13,8 @@ from tracer1.errors import ConfigError, UnknownName
 from tracer1.executors import EXECUTORS
 from tracer1.registry import Registry, nearest
 from tracer1.rewards import build_reward
+from tracer1.training.dry_run.cluster import estimates
+from tracer1.training.dry_run.cluster_table import show_cluster
 from tracer1.training.dry_run.dead_keys import dead_keys
 from tracer1.training.dry_run.memory import plan_memory
 from tracer1.training.dry_run.remedies import remedy
@@ -48,7 +50,11 @@ def rehearse(config: Mapping[str, Any], console: Console | None = None) -> None:
         remarks.insert(
             0, f"It would fit with {fits}" if fits else "No setting alone makes it fit: take more or larger devices"
         )
-    show(config["run_name"], load, memory, (passes, hours), remarks, console or Console(width=WIDTH))
+    console = console or Console(width=WIDTH)
+    show(config["run_name"], load, memory, (passes, hours), remarks, console)
+    if config["assume"]["strategies"]:
+        console.print()
+        show_cluster(estimates(config), int(config["trainer"].get("num_nodes") or 1), console)
 
 
 def _check_objective(algorithm: Mapping[str, Any]) -> None:

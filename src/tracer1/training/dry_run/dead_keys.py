@@ -71,8 +71,8 @@ def _clipping(config: Config, load: Workload) -> Iterator[str]:
 def _old_logprobs(config: Config, load: Workload) -> Iterator[str]:
     algorithm = config["algorithm"]
     how = algorithm["old_logprobs"]
-    if how != "engine" and _changed(config, "importance_cap"):
-        yield f"algorithm.importance_cap: only old_logprobs=engine has importance weights, this is {how}"
+    if how != "engine" and not config["rollout"]["staleness"] and _changed(config, "importance_cap"):
+        yield f"algorithm.importance_cap: only old_logprobs=engine and rollout.staleness=1 have importance weights, this is {how}"
     if how == "recompute" and load.units.updates_per_round == 1 and algorithm["kl_in"] == "loss":
         yield (
             "algorithm.old_logprobs=recompute: with one update a round the ratio is 1 by construction; "

@@ -15,14 +15,16 @@ class Device:
     bandwidth: float  # bytes per second
     bf16: float  # operations per second
     fp32: float  # operations per second, PyTorch's default: no TF32
+    link: float  # bytes per second in each direction to the other GPUs of its machine: NVLink, or else PCIe
+    host: float  # bytes per second in each direction to main memory: PCIe, 16 lanes
 
 
 GIB = 2**30
 DEVICES = {
-    "h200": Device("H200 SXM", 141e9, 4.8e12, 989e12, 67e12),
-    "h100": Device("H100 SXM 80 GB", 80e9, 3.35e12, 989e12, 67e12),
-    "a100": Device("A100 SXM 80 GB", 80e9, 2.04e12, 312e12, 19.5e12),
-    "l40s": Device("L40S 48 GB", 48e9, 0.864e12, 362e12, 91.6e12),
+    "h200": Device("H200 SXM", 141e9, 4.8e12, 989e12, 67e12, 450e9, 64e9),
+    "h100": Device("H100 SXM 80 GB", 80e9, 3.35e12, 989e12, 67e12, 450e9, 64e9),
+    "a100": Device("A100 SXM 80 GB", 80e9, 2.04e12, 312e12, 19.5e12, 300e9, 32e9),
+    "l40s": Device("L40S 48 GB", 48e9, 0.864e12, 362e12, 91.6e12, 32e9, 32e9),
 }
 
 
@@ -45,3 +47,6 @@ class Assumed:
     screenshot: tuple[int, int]  # width, height in pixels
     text_tokens: int  # of a prompt without its picture
     response_tokens: int
+    network: float  # bytes per second and GPU in each direction to other machines
+    link_share: float  # share of all links' speed that exchanges reach
+    price: float | None  # of an hour of one GPU, in any currency

@@ -10,10 +10,14 @@ from typing import Any
 
 from tracer1.models.costs import FLOAT32, activations, cache_bytes, count_parameters, layer_weights, lora_parameters
 from tracer1.training.dry_run.devices import GIB
+from tracer1.training.dry_run.sharding import Sharding, read_sharding
 from tracer1.training.dry_run.workload import BYTES, Workload
 
 LOGITS_AT_A_TIME = 2**24  # numbers; as models/head.py has it, which loads torch
 _LOGIT_BYTES = 16  # of each: itself, its exponential and two gradients in float32
+_MASTER = 3 * FLOAT32  # of each parameter: DeepSpeed's weights and two moments
+_LIVE = 1_000_000_000  # weights that DeepSpeed's stage 3 holds together at most, its stage3_max_live_parameters
+_BUCKET = 200_000_000  # gradients of one exchange, Lightning's reduce_bucket_size; two are under way
 _DRAW_BYTES = 36  # of each logit while a token is drawn: sorted, summed up in float64, with places
 
 
@@ -43,41 +47,17 @@ class Memory:
         return max(map(self.at, ("updating", "sampling", "referring")))
 
 
-@dataclass(frozen=True, slots=True)
-class Sharding:
-    """Over how many devices a strategy spreads what, and what it adds."""
-
-    weights: int = 1
-    gradients: int = 1
-    states: int = 1
-    buckets: bool = False  # DDP's own copy of the gradients
-    master: bool = False  # DeepSpeed's float32 weights and moments, whatever the model's type
-
-
-def read_sharding(trainer: Mapping[str, Any], ranks: int) -> Sharding:
-    """From `trainer.strategy`: a name, or a `_target_` with a stage."""
-    strategy = trainer.get("strategy", "auto")
-    options = strategy if isinstance(strategy, Mapping) else {}
-    name = str(options.get("_target_", strategy)).lower()
-    stage = next((int(digit) for digit in "321" if f"stage_{digit}" in name), int(options.get("stage", 2)))
-    if "deepspeed" in name:
-        return Sharding(ranks if stage > 2 else 1, ranks if stage > 1 else 1, ranks, master=True)
-    if "fsdp" in name:
-        return Sharding(ranks, ranks, ranks)
-    return Sharding(buckets=ranks > 1)
-
-
 def plan_memory(load: Workload, config: Mapping[str, Any]) -> Memory:
     """The items of a run, those of the largest micro-batch that the limits let through."""
     sharding = read_sharding(config["trainer"], load.units.ranks)
     items = [
-        *_weights(load, sharding),
+        *_weights(load, sharding, config["engine"]),
         *_reference(load, config),
         *_optimizer(load, config["optimizer"], sharding),
         *_update(load),
         *_sampling(load, config["engine"]),
     ]
-    return Memory(tuple(items), tuple(_main_memory(load, config)))
+    return Memory(tuple(items), (*_main_memory(load, config), *_offloaded(load, sharding)))
 
 
 def trained_parameters(load: Workload) -> int:
@@ -88,9 +68,17 @@ def trained_parameters(load: Workload) -> int:
     return counted.total - (counted.vision if load.frozen_vision else 0)
 
 
-def _weights(load: Workload, sharding: Sharding) -> list[Item]:
+def _weights(load: Workload, sharding: Sharding, engine: Mapping[str, Any]) -> list[Item]:
     precision, total = load.precision, count_parameters(load.shape).total
-    items = [Item("weights", total * precision.weights / sharding.weights, precision.words)]
+    own = total * precision.weights / sharding.weights
+    items = [Item("weights", own, precision.words)]
+    if sharding.weights > 1:
+        if sharding.offload:
+            items = [Item("weights", 0, "in main memory")]
+        together = "brought together for a pass, no more at a time"
+        items.append(Item("weights of other devices", live_weights(load, sharding), together, "updating"))
+        if engine.get("name") == "transformers":
+            items.append(Item("weights, whole", total * precision.compute, "a copy to sample with", "sampling"))
     if load.options.lora is not None:
         items.append(Item("adapters", trained_parameters(load) * precision.weights, f"rank {load.options.lora.rank}"))
     if precision.mixed and precision.weights > precision.compute:
@@ -114,12 +102,21 @@ def _reference(load: Workload, config: Mapping[str, Any]) -> list[Item]:
 
 def _optimizer(load: Workload, optimizer: Mapping[str, Any], sharding: Sharding) -> list[Item]:
     trained, size = trained_parameters(load), load.precision.weights
-    items = [Item("gradients", trained * size / sharding.gradients, f"of {trained:,} trained parameters")]
+    summed = FLOAT32 if sharding.master else size
+    items = [Item("gradients", trained * summed / sharding.gradients, f"of {trained:,} trained parameters")]
+    if sharding.offload:
+        items = [Item("gradients, optimizer", 0, "in main memory")]
+    if sharding.master:
+        items.append(
+            Item("buckets", 2 * min(_BUCKET, trained) * load.precision.compute, "gradients under way", "updating")
+        )
+    if sharding.offload:
+        return items
     if sharding.buckets:
         items.append(Item("gradients, DDP's buckets", trained * size, "a copy for the exchange"))
     moments, note = optimizer_bytes(optimizer, size)
     if sharding.master:
-        moments, note = 12, "float32 weights and two moments (DeepSpeed)"
+        moments, note = _MASTER, "float32 weights and two moments (DeepSpeed)"
     items.append(Item("optimizer", trained * moments / sharding.states, note))
     return items
 
@@ -172,11 +169,11 @@ def _sampling(load: Workload, engine: Mapping[str, Any]) -> list[Item]:
     if name == "vllm":
         share = load.assumed.device.memory * engine["gpu_memory"]
         cache = (engine["kv_cache_gb"] or 0) * GIB
+        weights = count_parameters(load.shape).total * load.precision.compute / engine["tensor_parallel_size"]
         note = f"engine.gpu_memory={engine['gpu_memory']} of it: its weights and its key-value cache"
         if cache:
-            weights = count_parameters(load.shape).total * load.precision.compute
             return [Item("vLLM", weights + cache, "its weights and engine.kv_cache_gb", "sampling")]
-        return [Item("vLLM", share, note, "sampling")]
+        return [Item("vLLM", max(share, weights), note, "sampling")]
     if name != "transformers":
         return [Item("key-value cache", 0, f"engine={name} samples elsewhere", "sampling")]
     group, text = load.worst, load.shape.text
@@ -192,6 +189,24 @@ def _sampling(load: Workload, engine: Mapping[str, Any]) -> list[Item]:
         Item("key-value cache", rows * each, f"of {rows:,} responses sampled side by side", "sampling"),
         Item("sampling's working memory", max(working, prefill), "one layer of all prompts, or drawing", "sampling"),
     ]
+
+
+def live_weights(load: Workload, sharding: Sharding) -> float:
+    """Bytes of weights that are together while a pass needs them: DeepSpeed's limit, or FSDP2's two layers and what is in none."""
+    counted = count_parameters(load.shape)
+    if sharding.master:
+        return min(counted.total, _LIVE) * load.precision.compute
+    outside = counted.embedding + counted.head
+    return (2 * layer_weights(load.shape.text) + outside) * load.precision.compute
+
+
+def _offloaded(load: Workload, sharding: Sharding) -> list[Item]:
+    """What a strategy leaves in main memory, for each process."""
+    if not sharding.offload:
+        return []
+    trained, weights = trained_parameters(load), count_parameters(load.shape).total * load.precision.weights
+    items = [Item("gradients, optimizer", trained * (FLOAT32 / sharding.gradients + _MASTER / sharding.states))]
+    return [*items, Item("weights", weights / sharding.weights)] if sharding.weights > 1 else items
 
 
 def _main_memory(load: Workload, config: Mapping[str, Any]) -> list[Item]:

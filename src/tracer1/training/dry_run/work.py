@@ -34,7 +34,7 @@ def plan_work(load: Workload, config: Mapping[str, Any]) -> list[Pass]:
     if load.frozen_vision:
         passes.append(Pass("vision tower", once.vision, once.vision, "frozen: once a round for the passes below"))
     seen = (once.total - once.vision, each.total - each.vision) if load.frozen_vision else (once.total, each.total)
-    part, note = _old_share(algorithm.get("old_logprobs", "recompute"), load.units.updates_per_round)
+    part, note = old_share(algorithm.get("old_logprobs", "recompute"), load.units.updates_per_round)
     passes.append(Pass("old log-probs", part * seen[0], part * seen[1], note))
     if algorithm["kl_coef"]:
         passes.append(Pass("reference", *seen))
@@ -53,7 +53,7 @@ def _sampling(once: Flops, each: Flops, config: Mapping[str, Any]) -> Pass:
     return Pass("sampling", once.total, each.total, f"prefill and decoding{where}{drawn}")
 
 
-def _old_share(how: str, updates: int) -> tuple[float, str]:
+def old_share(how: str, updates: int) -> tuple[float, str]:
     """Which part of a round's groups the pass sees."""
     if how == "engine":
         return 0.0, "the sampler's"
@@ -113,10 +113,10 @@ def decode_seconds(load: Workload, engine: Mapping[str, Any], assumed: Assumed) 
     name, group = engine.get("name"), load.typical
     if name not in ("transformers", "vllm"):
         return 0.0
-    size = load.precision.compute
-    weights = count_parameters(load.shape).total * size
-    each = cache_bytes(load.shape.text, size) * (group.prompt + group.response / 2)
-    responses = load.units.prompts_per_rank * group.size
+    size, parts = load.precision.compute, engine.get("tensor_parallel_size", 1)
+    weights = count_parameters(load.shape).total * size / parts
+    each = cache_bytes(load.shape.text, size) * (group.prompt + group.response / 2) / parts
+    responses = load.units.prompts_per_rank * parts * group.size  # of all ranks that share the weights
     if name == "transformers":
         rows = min(engine["prompts_per_batch"] * group.size, responses)
     else:

@@ -163,6 +163,9 @@ def _assumed(assume: Mapping[str, Any], prompt: Mapping[str, Any], sampling: Map
         (screenshot[0], screenshot[1]),
         text,
         min(response, sampling["max_tokens"]),
+        assume["network_gbit"] * 1e9 / 8,
+        assume["link_share"],
+        assume["price"],
     )
 
 
