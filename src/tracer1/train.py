@@ -51,6 +51,7 @@ def main(cfg: DictConfig) -> None:
         checkpoint_keep=cfg.checkpoint.keep,
         checkpoint_best=Best(cfg.checkpoint.keep_best, cfg.checkpoint.best_by, cfg.checkpoint.best_mode),
         time_limit=TimeLimit(cfg.checkpoint.max_hours, cfg.checkpoint.before_time_limit_s),
+        ranks_timeout_s=cfg.ranks.timeout_s,
         rounds=cfg.rounds,
     )
     groups = {name: plain.get(name) for name in GROUPS}

@@ -82,7 +82,7 @@ def engine(planner: PolicyModule, tmp_path_factory: pytest.TempPathFactory) -> I
     try:
         wait_for(f"http://127.0.0.1:{port}", process, log)
         yield VllmServerEngine(
-            f"http://127.0.0.1:{port}", str(folder), answer_s=120, patience_s=20, reload="tracer1_reload"
+            f"http://127.0.0.1:{port}", folder=str(folder), answer_s=120, patience_s=20, reload="tracer1_reload"
         )
     finally:
         process.terminate()

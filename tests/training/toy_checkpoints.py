@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 
-from tracer1.training.checkpoints import FolderCheckpointIO, KeepCheckpoints
+from tracer1.training.checkpoints import Best, FolderCheckpointIO, KeepCheckpoints, RunFacts
 
 
 def saved(number: float, size: int = 100) -> dict[str, object]:
@@ -51,10 +52,18 @@ def keep_rounds(keeper: KeepCheckpoints, first: int, last: int, size: int = 100)
 
 
 def keeper(
-    folder: Path, every: int = 1, keep: int = 2, figures: Mapping[int, dict[str, float]] | None = None, **settings
-):
-    """`figures`: round -> what its validation gives."""
-    return KeepCheckpoints(folder, every, keep, validation=lambda done: (figures or {}).get(done, {}), **settings)
+    folder: Path,
+    every: int = 1,
+    keep: int = 2,
+    figures: Mapping[int, dict[str, float]] | None = None,
+    best: Best | None = None,
+    **facts: Any,
+) -> KeepCheckpoints:
+    """`figures`: round -> what its validation gives; `facts`: of the run."""
+    validation = (figures or {}).get
+    return KeepCheckpoints(
+        folder, every, keep, best=best, validation=lambda done: validation(done, {}), facts=RunFacts(**facts)
+    )
 
 
 def state(checkpoint: Path) -> float:

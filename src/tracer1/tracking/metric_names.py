@@ -40,6 +40,7 @@ METRICS: dict[str, str] = {
     "data/epoch": "whole passes over the training steps so far",
     "data/dropped_prompts": "prompts dropped because they exceed the prompt limit",
     "time/<stage>_s": "wall time of one stage of the round, e.g. time/generating_s",
+    "time/straggler_s": "how long the slowest process was busy beyond the median one, in the stage of the round where that is longest",
     "sft/loss": "supervised loss: mean cross-entropy per target token, in nats",
     "sft/place_loss": "the same over the tokens of coordinates only",
     "val/<benchmark>/<metric>": "a benchmark's metric on held-out steps",

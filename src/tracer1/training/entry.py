@@ -2,7 +2,8 @@
 
 Exit codes: 0 done, 2 a mistake that the user can mend (one line on stderr), 130 stopped with Ctrl-C (one line that says
 how to go on), 75 stopped between two rounds by SIGTERM, SIGUSR1 or a time limit: run the same command again, with
-ckpt_path=auto it goes on (training/stopping.py). torchrun answers each of them with 1; so the code is also written to the
+ckpt_path=auto it goes on (training/stopping.py), 76 another process of the training is gone: likewise, at most a few times
+(training/lost_ranks.py). torchrun answers each of them with 1; so the code is also written to the
 file that TRACER1_EXIT_FILE names, where a launcher sets it.
 """
 
@@ -28,6 +29,7 @@ from tracer1.training.sweep_job import in_sweep
 
 INTERRUPTED = 130  # what a shell says of a program that SIGINT has ended
 REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: try again later
+LOST = 76  # EX_PROTOCOL: the other side is not there
 RANK_0_FIRST_S = 3.0  # seconds that other ranks wait: what all ranks find is said once, by rank 0, which then ends them
 
 
@@ -84,7 +86,7 @@ def launch(
             sys.stderr.write(f"{str(stop) or 'Stopped.'}\n")
         sys.exit(INTERRUPTED)
     except SystemExit as end:
-        _tell_launcher(end.code)
+        tell_launcher(end.code)
         raise
 
 
@@ -94,11 +96,11 @@ def fail(message: str) -> NoReturn:
         time.sleep(RANK_0_FIRST_S)
     sys.stderr.write(f"error: {' '.join(message.split())}\n")
     sys.stderr.flush()
-    _tell_launcher(2)
+    tell_launcher(2)
     sys.exit(2)
 
 
-def _tell_launcher(code: object) -> None:
+def tell_launcher(code: object) -> None:
     """Any rank may: those of a node say the same."""
     if path := os.environ.get("TRACER1_EXIT_FILE"):
         Path(path).write_text(f"{code}\n", encoding="utf-8")

@@ -9,6 +9,7 @@ from tracer1.data.datamodule import StepDataModule
 from tracer1.models.sharding import is_spread
 from tracer1.training.callbacks import RoundStream
 from tracer1.training.checkpoints import check_kind, describe, for_ranks, how_to_go_on, run_card, write_policy
+from tracer1.training.lost_ranks import leave_if_lost
 from tracer1.training.ranks import end_others
 from tracer1.training.run_record import record_data, record_results
 
@@ -34,6 +35,7 @@ def fit_and_export(
     Raises:
         CheckpointError: the checkpoint belongs to another model or another kind of strategy.
         KeyboardInterrupt: Ctrl-C, with a line that says how to go on.
+        SystemExit: another process of the training is gone; a line has said so.
     """
     load = None
     if start is not None:  # before anything is logged
@@ -52,6 +54,7 @@ def fit_and_export(
         trainer.fit(module, train_dataloaders=stream, ckpt_path=load and str(load), weights_only=False)
     except BaseException as error:
         end_others(trainer)
+        leave_if_lost(trainer, error, run.output_dir)
         # Lightning's answer to Ctrl-C
         if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt(how_to_go_on(run.output_dir)) from None

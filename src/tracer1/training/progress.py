@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar as Bar
@@ -45,6 +45,7 @@ class ProgressReporter:
         self._plain_every_s, self._clock = plain_every_s, clock
         self.enabled = True
         self.heard: Callable[[str], None] | None = None  # told of every stage
+        self.said: Callable[[str, bool], None] | None = None  # likewise, on every rank, and whether it waits for others
         self.total_rounds: int | None = None
         self._round = 0
         self._finished = 0  # rounds
@@ -75,17 +76,22 @@ class ProgressReporter:
         self._round, self._round_began = round, self._clock()
         self.stage("starting")
 
-    def stage(self, name: str, done: int | None = None, total: int | None = None, **figures: float) -> None:
+    def stage(
+        self, name: str, done: int | None = None, total: int | None = None, *, waiting: bool = False, **figures: float
+    ) -> None:
         """Says what is going on.
 
         Args:
             name: `generating`, `scoring`, `updating`, `validating`, …
             done: How much of the stage is done, of `total`.
             total: How much there is to do.
+            waiting: Whether this process has done its share and waits for the others.
             **figures: `tokens_per_s`, `reward`, or any other number worth a look; each stays until it is replaced.
         """
         self._stage, self._done, self._of = name, done, total
         self._figures.update(figures)
+        if self.said is not None:
+            self.said(f"round {self._round}, {name}" if self._round else name, waiting)
         if self.heard is not None and self.enabled:
             self.heard(self.line())
         self._show()
@@ -233,6 +239,17 @@ class RoundProgress(ProgressBar):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """The training broke off: the message must not be drawn over."""
         self.reporter.stop()
+
+
+class Says(Callback):
+    """Reports, between two callbacks that are at the end of a round, what the second one does."""
+
+    def __init__(self, reporter: ProgressReporter, stage: str) -> None:
+        self.reporter, self.stage = reporter, stage
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A round is nearly over."""
+        self.reporter.stage(self.stage)
 
 
 def _count(batches: float | None) -> int | None:

@@ -26,12 +26,13 @@ from tracer1.schema import Step
 from tracer1.tracking.mlflow_logger import RunLogger
 from tracer1.training.ahead import AheadEngine
 from tracer1.training.callbacks import RoundLog, RoundStream, RunPosition, SkipNonFinite, Validate
-from tracer1.training.checkpoints import Best, FolderCheckpointIO, KeepCheckpoints, find_checkpoint
+from tracer1.training.checkpoints import Best, FolderCheckpointIO, KeepCheckpoints, RunFacts, find_checkpoint
 from tracer1.training.evaluation import Evaluator
 from tracer1.training.experience import ExperienceStream
 from tracer1.training.fitting import fit_and_export
 from tracer1.training.heartbeat import Heartbeat
-from tracer1.training.progress import RoundProgress
+from tracer1.training.lost_ranks import RankWatch, with_timeout
+from tracer1.training.progress import RoundProgress, Says
 from tracer1.training.round_rules import RoundRules
 from tracer1.training.round_size import RoundSize
 from tracer1.training.stopping import TimeLimit, stoppable
@@ -58,6 +59,7 @@ class Run:
     checkpoint_keep: int = 2
     checkpoint_best: Best = field(default_factory=Best)
     time_limit: TimeLimit = field(default_factory=TimeLimit)
+    ranks_timeout_s: float = 1800.0
     rounds: int = 143  # in all, those of the checkpoint included; a warm start counts its own
 
 
@@ -178,16 +180,17 @@ def make_trainer(
         run.checkpoint_keep,
         best=run.checkpoint_best,
         validation=validate.fresh,
-        config=run.config,
-        run_id=lambda: run.logger and run.logger.run_id,
+        facts=RunFacts(run.config, lambda: run.logger and run.logger.run_id),
     )
     progress.reporter.heard = Heartbeat(run.output_dir)
     callbacks = [
+        RankWatch(run.output_dir, run.ranks_timeout_s, progress.reporter),
         progress,
         guard,
         RunPosition(stream, run.logger),
         RoundLog(stream, guard),
         validate,
+        Says(progress.reporter, "saving"),
         keep,
     ]
     trainer = _checked(
@@ -198,7 +201,7 @@ def make_trainer(
         plugins=[FolderCheckpointIO()],
         logger=run.logger or False,
     )
-    return keep_inputs(trainer)
+    return keep_inputs(with_timeout(trainer, run.ranks_timeout_s))
 
 
 def _checked(make: Callable[..., Any], group: str, *args: Any, **kwargs: Any) -> Any:

@@ -16,10 +16,11 @@ from tracer1.models.policy import PolicyModule
 from tracer1.models.reference import Reference
 from tracer1.training.groups import Group, RewardFunction, flat, records
 from tracer1.training.preparation import Preparation
-from tracer1.training.ranks import agreed, rank, summed
+from tracer1.training.ranks import agreed, gathered, rank, several, summed
 from tracer1.training.round_figures import logprob_error
 from tracer1.training.round_rules import RoundRules
 from tracer1.training.round_size import RoundSize
+from tracer1.training.straggling import straggler
 
 StageReporter = Callable[..., None]  # (stage, done=, total=, **figures)
 
@@ -63,13 +64,14 @@ class Rounds(ABC):
         self.preparation = Preparation(policy, reference, size, sampling.max_tokens, report, corrected)
         self.round = 0
         self.figures: dict[str, float] = {}  # of the last round, under their metric names
+        self._busy_s: dict[str, float] = {}  # of each stage of the round: until this rank's share was done
         self.dropped_prompts = 0
 
     def __len__(self) -> int:
         return self.size.micro_batches_per_round
 
     def __iter__(self) -> Iterator[MicroBatch]:
-        self.figures = {}
+        self.figures, self._busy_s = {}, {}
         groups, dropped = self._scored_groups()
         batches = self._timed("preparing", self.preparation.micro_batches, self._chunks(groups))
         groups = self._compared(groups, batches)
@@ -137,7 +139,16 @@ class Rounds(ABC):
     def _timed(self, stage: str, run: Callable[..., Any], *args: Any) -> Any:
         self.report(stage, done=0, total=None)
         begin = time.perf_counter()
-        result = agreed(run, *args)
+
+        def busy() -> Any:
+            try:
+                return run(*args)
+            finally:
+                self._busy_s[stage] = self._busy_s.get(stage, 0.0) + time.perf_counter() - begin
+                if several():
+                    self.report(stage, waiting=True)
+
+        result = agreed(busy)
         name = f"time/{stage}_s"
         self.figures[name] = self.figures.get(name, 0.0) + time.perf_counter() - begin
         return result
@@ -152,6 +163,11 @@ class Rounds(ABC):
             rollouts = flat(row for chunk in self._chunks(groups) for row in chunk)
             self.figures["rollout/logprob_error"] = logprob_error(rollouts, batches, self.policy.device)
             self.rules.gate.check(self.figures["rollout/logprob_error"], self.round + 1)
+        if several():
+            slow = straggler(gathered(self._busy_s))
+            self.figures["time/straggler_s"] = slow.behind_s
+            if rank() == 0:
+                slow.warn(self.round + 1)
         self.report(
             "preparing",
             reward=self.figures["reward/total"],

@@ -125,6 +125,7 @@ SETTINGS: dict[str, Number | Choice | Text | Fields | Anything] = {
     "checkpoint.best_mode": Choice(("max", "min")),
     "checkpoint.max_hours": Number(0, above=True, optional=True),
     "checkpoint.before_time_limit_s": Number(),
+    "ranks.timeout_s": Number(0, above=True),
     "paths.root": Text(),
     "paths.outputs": Text(),
     "paths.output_dir": Text(),

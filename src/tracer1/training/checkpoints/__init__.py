@@ -7,7 +7,7 @@ and deletes them, `elastic` brings them to another number of ranks, `export` tak
 from tracer1.training.checkpoints.card import run_card
 from tracer1.training.checkpoints.elastic import check_kind, for_ranks, kind_of
 from tracer1.training.checkpoints.folders import checkpoints, find_checkpoint, how_to_go_on
-from tracer1.training.checkpoints.keeping import Best, KeepCheckpoints, best_checkpoint, best_row
+from tracer1.training.checkpoints.keeping import Best, KeepCheckpoints, RunFacts, best_checkpoint, best_row
 from tracer1.training.checkpoints.manifest import Manifest, describe
 from tracer1.training.checkpoints.policy_folder import write_policy
 from tracer1.training.checkpoints.state_file import FolderCheckpointIO
@@ -17,6 +17,7 @@ __all__ = [
     "FolderCheckpointIO",
     "KeepCheckpoints",
     "Manifest",
+    "RunFacts",
     "best_checkpoint",
     "best_row",
     "check_kind",

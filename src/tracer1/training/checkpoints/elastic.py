@@ -50,7 +50,7 @@ def for_ranks(start: Path, manifest: Manifest, trainer: L.Trainer) -> Path:
     if manifest.kind != "deepspeed" or manifest.world_size == trainer.world_size:
         return start
     universal = start.with_name(f"{start.name}.universal")  # the next save deletes it
-    trainer.strategy.config["checkpoint"] = {"load_universal": True}
+    trainer.strategy.config.setdefault("checkpoint", {})["load_universal"] = True
     if trainer.global_rank == 0:
         if not universal.exists():
             log.warning(
@@ -77,7 +77,8 @@ def _convert(start: Path, universal: Path) -> None:
     folders = {"input_folder": str(start / "checkpoint"), "output_folder": str(temporary / "checkpoint")}
     try:
         (temporary / "checkpoint").mkdir(parents=True)
-        with contextlib.redirect_stdout(io.StringIO()):  # it tells its steps
+        quiet = io.StringIO()  # it tells its steps, and draws bars
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
             main(Namespace(**folders, **settings, inject_missing_state=True))
         temporary.rename(universal)
     except (OSError, RuntimeError) as error:

@@ -6,7 +6,7 @@ Everything is written into `round-000005.ckpt.tmp/`, the manifest last; then one
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,14 @@ class Best:
         scored = [(self.score(_manifest(path).validation), path) for path in paths if path.is_dir()]
         found = sorted((pair for pair in scored if pair[0] > -math.inf), key=lambda pair: -pair[0])
         return [path for _, path in found[: self.count]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a manifest says about the run that wrote it."""
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+    run_id: Callable[[], str | None] = lambda: None  # MLflow's name of the run, once it is known
 
 
 def best_checkpoint(folder: Path) -> Path | None:
@@ -85,8 +93,7 @@ class KeepCheckpoints(L.Callback):
         keep: How many of the newest stay.
         best: Which others stay.
         validation: round -> the figures of a validation at that very round; empty where there was none.
-        config: The run's, for the manifest.
-        run_id: Gives MLflow's name of the run, once it is known.
+        facts: About the run, for the manifest.
     """
 
     def __init__(
@@ -97,12 +104,11 @@ class KeepCheckpoints(L.Callback):
         *,
         best: Best | None = None,
         validation: Callable[[int], Mapping[str, float]] = lambda done: {},
-        config: Mapping[str, Any] | None = None,
-        run_id: Callable[[], str | None] = lambda: None,
+        facts: RunFacts | None = None,
     ) -> None:
         self.folder, self.every, self.keep, self.best = folder, every, keep, best or Best()
-        self.validation, self.run_id = validation, run_id
-        self.about = about_config(config or {})
+        self.validation, self.facts = validation, facts or RunFacts()
+        self.about = about_config(self.facts.config)
         self._saved: int | None = None  # the round that this process saved last
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -186,7 +192,7 @@ class KeepCheckpoints(L.Callback):
             architecture=trainer.lightning_module.backbone.architecture,
             world_size=trainer.world_size,
             strategy=type(trainer.strategy).__name__,
-            run_id=self.run_id(),
+            run_id=self.facts.run_id(),
             version=own_version(),
             validation=dict(self.validation(done)),
             best_by={"metric": best["metric"], "mode": best["mode"]} if self.best.count else None,

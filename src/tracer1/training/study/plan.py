@@ -21,7 +21,7 @@ from tracer1.training.overrides import check_overrides
 KEY_LENGTH = 12
 # Top-level settings that say where results go or how a run starts, not what comes out
 _WITHOUT_EFFECT = frozenset(
-    ("paths", "logger", "run_name", "ckpt_path", "overwrite", "dry_run", "assume", "checkpoint", "report")
+    ("paths", "logger", "run_name", "ckpt_path", "overwrite", "dry_run", "assume", "checkpoint", "ranks", "report")
 )
 _REQUIRED = ("name", "variable", "value", "start", "chain", "evaluations", "metrics")
 
