@@ -47,7 +47,9 @@ class Sampling:
 class RolloutEngine(Protocol):
     """Samples responses. It knows nothing about rewards, plans or steps."""
 
-    apart: bool  # whether `generate` may go on while the policy is updated: it samples from weights of its own, elsewhere
+    apart: (
+        bool  # whether `generate` may go on while the policy is updated: it samples from weights of its own, elsewhere
+    )
 
     def serving(self, policy: Any) -> AbstractContextManager[None]:
         """While entered, `generate` answers with the current weights of `policy`."""

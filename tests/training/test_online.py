@@ -164,7 +164,9 @@ def test_what_is_not_credited_is_in_no_batch_and_in_no_denominator(episodes, pol
     monkeypatch.setattr("tracer1.training.online.executed_part", half)
     whole, cut = episodes(), episodes(credit="first_step")
     groups, batches = played(cut), cut.batches
-    assert rollouts(groups) == rollouts(played(whole))  # what was played, its advantages and its figures are of whole responses
+    assert rollouts(groups) == rollouts(
+        played(whole)
+    )  # what was played, its advantages and its figures are of whole responses
     for name in ("reward/total", "rollout/response_length", "episode/score"):
         assert cut.figures[name] == whole.figures[name]
     wanted = [[(len(t.rollouts[0].response.token_ids) + 1) // 2 for t in group.rows] for group in groups]

@@ -117,4 +117,6 @@ class MicroBatch(_OnDevice):
     engine_logprobs: Tensor | None  # (N, R) as the engine gave them, where the update is to compare them with its own
     denominator: float  # what the summed loss of the whole update is divided by, over all micro-batches and ranks
     parts: int  # micro-batches x ranks of the update
-    sampled_logprobs: Tensor | None = None  # (N, R) the sampler's, where older weights than the policy's may have sampled
+    sampled_logprobs: Tensor | None = (
+        None  # (N, R) the sampler's, where older weights than the policy's may have sampled
+    )

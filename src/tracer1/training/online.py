@@ -70,7 +70,10 @@ class EpisodeStream(Rounds):
             raise ConfigError("rollout.staleness=1 is of recipe=grpo: episodes cannot be played ahead. Set it to 0.")
         self.credit = credit
         self.tasks, self.arena, self.place = tasks, replace(arena, rules=replace(arena.rules, tries=1)), place
-        self.given, self.first = 0, 0  # tasks that this rank has drawn, counted from the first one that so many ranks share
+        self.given, self.first = (
+            0,
+            0,
+        )  # tasks that this rank has drawn, counted from the first one that so many ranks share
         self.left: list[int] = []  # before that one: tasks that another number of ranks has left
 
     # --- the stages, in order --------------------------------------------------------------------------------------------

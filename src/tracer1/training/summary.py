@@ -98,7 +98,9 @@ def report(output_dir: Path, seconds: float, tracking_uri: str) -> None:
     rows = run_rows(output_dir, seconds)
     rows["policy"] = str(output_dir / "policy")
     rows |= best_row(output_dir)
-    name = RunRecord.load(output_dir / "run.json").run_name or output_dir.name  # a job of a sweep has a number for a folder
+    name = (
+        RunRecord.load(output_dir / "run.json").run_name or output_dir.name
+    )  # a job of a sweep has a number for a folder
     final_summary(rows, name, [f"mlflow ui --backend-store-uri {tracking_uri}"])
 
 

@@ -57,7 +57,9 @@ class ExampleBatches(IterableDataset):
             stream, encoder, backbone, recipe, batch_size,
         )  # fmt: skip
         self.first_batch = 0
-        self.begin: Mapping[str, Any] | None = None  # the place in the steps of a later batch than the first, see WarmstartStream
+        self.begin: Mapping[str, Any] | None = (
+            None  # the place in the steps of a later batch than the first, see WarmstartStream
+        )
 
     def __iter__(self) -> Iterator[SFTBatch]:
         worker = get_worker_info()
