@@ -1,8 +1,8 @@
 # syntax=docker/dockerfile:1.7
 # Three images (docs/clusters.md): `mlflow`, the server of compose.yaml; `build`, which is thrown away; and, by default, `runtime`:
 #
-#   docker build -t tracer1:0.5.0 .
-#   docker run --gpus all --shm-size 32g -v /data:/data:ro -v outputs:/outputs tracer1:0.5.0 +experiment=stage1_gui ...
+#   docker build -t tracer1:0.6.0 .
+#   docker run --gpus all --shm-size 32g -v /data:/data:ro -v outputs:/outputs tracer1:0.6.0 +experiment=stage1_gui ...
 #
 # The wheels of torch and vLLM bring CUDA's libraries; CUDA's tools are needed only to build DeepSpeed's optimizers.
 ARG CUDA=13.0.2
@@ -42,7 +42,7 @@ RUN pip install --no-deps --no-build-isolation -e .
 
 # --- what runs ---------------------------------------------------------------------------------------------------------------
 FROM nvidia/cuda:${CUDA}-runtime-ubuntu${UBUNTU} AS runtime
-ARG VERSION=0.5.0
+ARG VERSION=0.6.0
 ARG REVISION=unknown
 # For kernels that are compiled when they are first used: Triton's and FlashInfer's, torch.compile (docs/clusters.md)
 ARG EXTRA_PACKAGES=""

@@ -81,7 +81,12 @@ def test_every_experiment_composes(experiment: str):
     "group", sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "experiment")
 )
 def test_every_choice_composes(group: str):
-    added = {"benchmark": ("eval", "+"), "environment": ("agent", "+"), "study": ("train", "+"), "cluster": ("train", "+")}
+    added = {
+        "benchmark": ("eval", "+"),
+        "environment": ("agent", "+"),
+        "study": ("train", "+"),
+        "cluster": ("train", "+"),
+    }
     entry, plus = added.get(group, ("train", ""))
     for path in (CONF / group).glob("*.yaml"):
         check_overrides(entry, [f"{plus}{group}={path.stem}"])
