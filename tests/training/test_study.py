@@ -118,7 +118,9 @@ def test_every_ablation_has_its_values_on_at_least_three_seeds(experiment: str, 
     )  # each makes a difference
     *_, last = studies.values()
     assert {side for claim in last.expect for side in claim.partition(":")[0].split(" > ")} <= studies.keys()
-    assert len(last.scored(last.stages(1, tmp_path), 1, tmp_path)) == 2  # they compose
+    scored = [piece.name for piece in last.scored(last.stages(1, tmp_path), 1, tmp_path)]  # they compose
+    alone = config.study.name in ("gamma", "repetition")  # differences that 128 played episodes cannot tell
+    assert scored == (["heldout"] if alone else ["heldout", "played"])
 
 
 def test_a_chain_is_what_a_user_would_type_and_each_stage_starts_from_the_one_before(calls: list, tmp_path: Path):
