@@ -1,5 +1,6 @@
 """Folders as runs leave them, written by hand: what a report has to read."""
 
+import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -178,3 +179,11 @@ def write_everything(outputs: Path, screenshot: bytes) -> None:
     write_episodes(
         outputs / "seed1" / "play_after", screenshot, [("done", 1.0, ""), ("steps", 0.0, ""), ("fault", None, "died")]
     )
+
+
+def tool_main(name: str) -> Callable[[list[str]], int]:
+    """`main` of a program in `tools/`."""
+    spec = importlib.util.spec_from_file_location(f"{name}_tool", Path(__file__).parents[2] / "tools" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main

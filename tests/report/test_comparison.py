@@ -1,26 +1,20 @@
 """What differs between runs: folders and MLflow, machines, seeds; and what is said where a name is wrong."""
 
-import importlib.util
 import math
 from pathlib import Path
 
 import pytest
-from run_folders import write_training
+from run_folders import tool_main, write_training
 
 from tracer1.report.comparison import Value, compare, difference, direction
 from tracer1.report.trainings import Training, read_training
 from tracer1.tracking.delivery import Pace
 from tracer1.tracking.mlflow_logger import RunLogger
 
-TOOL = Path(__file__).parents[2] / "tools" / "compare_runs.py"
-
 
 @pytest.fixture(scope="module")
 def main():
-    spec = importlib.util.spec_from_file_location("compare_runs", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return tool_main("compare_runs")
 
 
 @pytest.fixture(scope="module")

@@ -1,20 +1,14 @@
 """`tools/report.py`: its answers to a user, and what it does to the file that is there already."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
-from run_folders import write_played
-
-TOOL = Path(__file__).parents[2] / "tools" / "report.py"
+from run_folders import tool_main, write_played
 
 
 @pytest.fixture(scope="module")
 def main():
-    spec = importlib.util.spec_from_file_location("report_tool", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return tool_main("report")
 
 
 @pytest.fixture

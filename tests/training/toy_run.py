@@ -162,3 +162,14 @@ def stop_when(overrides: Sequence[str], ready: Callable[[], bool], signum: int) 
     process.send_signal(signum)
     _, stderr = process.communicate(timeout=PATIENCE_S)
     return process.returncode, stderr
+
+
+def check_equal_but_for_rounding(before: Path, one: Path, other: Path) -> None:
+    """Two policies that were trained from `before` moved, and moved alike."""
+    from safetensors.torch import load_file  # it loads torch, which the command lines of this module do not need
+
+    start, mine, theirs = (load_file(folder / "model.safetensors") for folder in (before, one, other))
+    moved = max(float((mine[name] - start[name]).abs().max()) for name in mine)
+    apart = max(float((mine[name] - theirs[name]).abs().max()) for name in mine)
+    assert moved > 1e-2
+    assert apart < 1e-3 * moved

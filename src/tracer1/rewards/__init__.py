@@ -19,6 +19,21 @@ from tracer1.schema import Rollout
 REWARDS = Registry("reward", "tracer1.rewards")
 
 
+def score_of_episode(rollout: Rollout, reward: str) -> float:
+    """The environment's score of the episode that a rollout is a turn of.
+
+    Raises:
+        ConfigError: nothing was played; the message names `reward`, who asks.
+    """
+    score = None if rollout.outcome is None else rollout.outcome.score
+    if score is None:
+        raise ConfigError(
+            f"Reward {reward!r} is about episodes, and step {rollout.step.key!r} belongs to none. Train with "
+            "+experiment=stage3_online, or use a reward of stage 1 or 2."
+        )
+    return score
+
+
 def needs(*names: str) -> Callable[[Callable[..., float]], Callable[..., float]]:
     """Decorator that says what a step must have for a reward to make sense, of `tracer1.needs.NEEDS`."""
 

@@ -1,7 +1,6 @@
 """Whether a planner that says it is done is (stage 3). It does not know which environment was played, nor what ended the episode."""
 
-from tracer1.errors import ConfigError
-from tracer1.rewards import REWARDS, needs
+from tracer1.rewards import REWARDS, needs, score_of_episode
 from tracer1.schema import DONE, Rollout
 
 
@@ -20,12 +19,7 @@ def done_claim(rollout: Rollout, *, full: float = 1.0) -> float:
     Raises:
         ConfigError: nothing was played.
     """
-    score = None if rollout.outcome is None else rollout.outcome.score
-    if score is None:
-        raise ConfigError(
-            f"Reward 'done_claim' is about episodes, and step {rollout.step.key!r} belongs to none. Train with "
-            "+experiment=stage3_online, or use a reward of stage 1 or 2."
-        )
+    score = score_of_episode(rollout, "done_claim")
     steps = rollout.plan.steps
     wrong = not steps or (steps[0].status == DONE and score < full)
     return 0.0 if wrong else 1.0

@@ -1,7 +1,6 @@
 """The reward of an episode that was really played (stage 3): the environment's own score. It does not know which environment."""
 
-from tracer1.errors import ConfigError
-from tracer1.rewards import REWARDS, needs
+from tracer1.rewards import REWARDS, needs, score_of_episode
 from tracer1.schema import Rollout
 
 
@@ -18,10 +17,4 @@ def episode_score(rollout: Rollout, *, least: float = -1.0) -> float:
     Raises:
         ConfigError: nothing was played.
     """
-    score = None if rollout.outcome is None else rollout.outcome.score
-    if score is None:
-        raise ConfigError(
-            f"Reward 'episode_score' is about episodes, and step {rollout.step.key!r} belongs to none. Train with "
-            "+experiment=stage3_online, or use a reward of stage 1 or 2."
-        )
-    return max(score, least)
+    return max(score_of_episode(rollout, "episode_score"), least)

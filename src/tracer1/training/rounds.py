@@ -14,6 +14,7 @@ from tracer1.interfaces import RolloutEngine, Sampling
 from tracer1.models.batch import MicroBatch
 from tracer1.models.policy import PolicyModule
 from tracer1.models.reference import Reference
+from tracer1.schema import Rollout
 from tracer1.training.groups import Group, RewardFunction, flat, records
 from tracer1.training.preparation import Preparation
 from tracer1.training.ranks import agreed, gathered, rank, several, summed
@@ -73,12 +74,13 @@ class Rounds(ABC):
     def __iter__(self) -> Iterator[MicroBatch]:
         self.figures, self._busy_s = {}, {}
         groups, dropped = self._scored_groups()
-        batches = self._timed("preparing", self.preparation.micro_batches, self._chunks(groups))
+        chunks = self._chunks(groups)
+        batches = self._timed("preparing", self.preparation.micro_batches, chunks)
         groups = self._compared(groups, batches)
         self.preparation.add_denominators(batches)
         if self.rules.dump is not None:
             self._timed("dumping", self._dump, self._rows([*groups, *dropped]))
-        self._summarise(groups, dropped, batches)
+        self._summarise([*groups, *dropped], len(dropped), batches, flat(row for chunk in chunks for row in chunk))
         self.round += 1  # before the first update: a checkpoint is only ever taken between rounds
         self._look_ahead()
         self.updates_began = time.perf_counter()
@@ -153,15 +155,21 @@ class Rounds(ABC):
         self.figures[name] = self.figures.get(name, 0.0) + time.perf_counter() - begin
         return result
 
-    def _summarise(self, groups: Sequence[Any], dropped: Sequence[Any], batches: Sequence[MicroBatch]) -> None:
-        """The round's rollout figures over all ranks; stops the run when engine and trainer disagree."""
-        figures, tokens = self._figures([*groups, *dropped], len(dropped))
+    def _summarise(
+        self, groups: Sequence[Any], dropped: int, batches: Sequence[MicroBatch], trained: Sequence[Rollout]
+    ) -> None:
+        """The round's rollout figures over all ranks; stops the run when engine and trainer disagree.
+
+        Args:
+            groups: All that were drawn, `dropped` of which are not trained on.
+            batches, trained: What is trained on, and the rollouts that are in it.
+        """
+        figures, tokens = self._figures(groups, dropped)
         self.figures |= figures
         self.figures["rollout/tokens_per_s"] = tokens / self._sampling_s()
         self.figures["data/dropped_prompts"] = summed([self.dropped_prompts], self.policy.device)[0]
         if all(batch.engine_logprobs is None for batch in batches):  # the policy compares them itself where it must
-            rollouts = flat(row for chunk in self._chunks(groups) for row in chunk)
-            self.figures["rollout/logprob_error"] = logprob_error(rollouts, batches, self.policy.device)
+            self.figures["rollout/logprob_error"] = logprob_error(trained, batches, self.policy.device)
             self.rules.gate.check(self.figures["rollout/logprob_error"], self.round + 1)
         if several():
             slow = straggler(gathered(self._busy_s))
