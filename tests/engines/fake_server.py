@@ -35,6 +35,7 @@ class FakeVllm:
         self.busy = False  # with requests that nobody waits for
         self.hang_s, self.answer_after_s = 3.0, 0.0
         self.dies: tuple[str, int] | None = None  # at which request, by path and number
+        self.forgets: tuple[str, int] | None = None  # at which it is restarted, too fast for anybody to see it away
         self.counted: Counter[str] = Counter()
         self.group: Any = None  # of a weight transfer
         self.config = {
@@ -171,6 +172,8 @@ class _Handler(BaseHTTPRequestHandler):
         fake.counted[self.path] += 1
         if fake.dies == (self.path, fake.counted[self.path]):
             os.kill(os.getpid(), signal.SIGKILL)
+        if fake.forgets == (self.path, fake.counted[self.path]):
+            fake.restart()
         trouble = fake.trouble.pop(0) if fake.trouble and self.path.endswith("generate") else ""
         if trouble == "hang":
             time.sleep(fake.hang_s)

@@ -115,6 +115,16 @@ def test_a_restarted_server_gets_the_weights_again(fake: FakeVllm, tmp_path: Pat
     assert fake.version != "default"
 
 
+@pytest.mark.parametrize("path", ["/reset_mm_cache", "/update_weight_version", "/weight_checker"])
+def test_a_server_restarted_after_it_got_its_weights(fake: FakeVllm, tmp_path: Path, path: str):
+    policy, engine = Policy(), make(fake, tmp_path)
+    fake.forgets = (path, 2)
+    for fill in (1, 2, 3):
+        policy.fill = float(fill)
+        assert [r.token_ids for r in ask(engine, [text_prompt("a")], [[1]], policy)] == [expected(1, fill)]
+    assert fake.paths().count("/collective_rpc") == 4
+
+
 def test_what_a_mended_server_still_samples_is_of_no_use(fake: FakeVllm, tmp_path: Path):
     engine = make(fake, tmp_path)
     with engine.serving(Policy()):

@@ -61,6 +61,9 @@ def test_weights_that_did_not_arrive_are_found_out(fakes: list[FakeVllm], tmp_pa
     engine, policy = make(fakes, tmp_path, transfer="gloo", answer_s=30), Policy()
     ask(engine, PROMPTS, SEEDS, policy)
     fakes[1].ignores_weights, policy.fill = True, 4.0
+    assert [r.token_ids for r in ask(engine, PROMPTS, SEEDS, policy)] == said(
+        4
+    )  # by the other: it may have been restarted
     with pytest.raises(EngineError, match="does not hold the weights that were pushed: language_model"):
         ask(engine, PROMPTS, SEEDS, policy)
 

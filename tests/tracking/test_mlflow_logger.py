@@ -3,12 +3,14 @@
 import logging
 import os
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from werkzeug.serving import make_server
 
@@ -17,6 +19,7 @@ from tracer1.schema import Response, Rollout, Step
 from tracer1.tracking.delivery import Pace
 from tracer1.tracking.journal import RunRecord, read_metrics
 from tracer1.tracking.mlflow_logger import RunLogger
+from tracer1.tracking.mlflow_store import connected
 from tracer1.tracking.origin import git_tags
 from tracer1.tracking.tables import log_rollouts
 
@@ -253,3 +256,17 @@ def test_lightning_drives_it(tmp_path: Path, store: str) -> None:
     assert [(line["round"], line["step"]) for line in lines] == [(1, 0), (1, 1), (1, 2), (2, 3), (2, 4), (2, 5)]
     assert MlflowClient(store).get_run(logger.run_id).info.status == "FINISHED"
     assert (tmp_path / "tracer1" / tmp_path.name / "checkpoints").is_dir()
+
+
+def test_what_a_broken_database_answers_is_raised_and_not_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk, say: whoever asked says it, in a line; MLflow's traceback of a hundred would hide that line."""
+    client = connected(f"sqlite:///{tmp_path}/mlflow.db")
+    client.get_experiment_by_name("any")  # makes the tables
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("DROP TABLE runs")
+    capfd.readouterr()
+    with pytest.raises(MlflowException, match="no such table"):
+        client.get_run("0" * 32)
+    assert capfd.readouterr().err == ""

@@ -35,6 +35,7 @@ class RemoteVllm:
         self.away, self.why = False, ""
         self.mending = threading.Lock()  # one at a time brings it the weights it has lost
         self._comparable: frozenset[str] = frozenset()  # weights that the server holds as they were sent
+        self._differed = False  # the last time that its weights were compared
 
     @property
     def url(self) -> str:
@@ -103,7 +104,9 @@ class RemoteVllm:
             mended: It had lost its weights while it was sampling: what is still under way, of any rank, is of no use.
 
         Raises:
-            EngineError: it keeps something of the old weights.
+            Gone: it holds other weights than were sent. It may have been restarted since, within the time that an answer is
+                waited for, and gets them again.
+            EngineError: it keeps something of the old weights; or it holds other weights twice in a row.
         """
         self._drop_prefixes(mended)
         self.http.call("POST", "/reset_mm_cache")
@@ -127,19 +130,25 @@ class RemoteVllm:
         """The server's tensors against ours. It fuses and packs some; which it does not, the first push shows.
 
         Raises:
-            EngineError: a tensor that can be compared differs, or hardly any can.
+            Gone: a tensor that can be compared differs, or hardly any can.
+            EngineError: ... and did so the last time.
         """
         held = self.http.call("POST", "/weight_checker", {"action": "checksum"})["checksums"]
         same = {name for key, digest in held.items() if digests.get(name := key.rpartition(":")[2]) == digest}
         norms = {name for name in digests if name.endswith("norm.weight")}
         stale = sorted((self._comparable or norms) - same)
+        if stale and not self._differed:
+            self._differed = True
+            raise Gone(
+                f"The vLLM server at {self.url} does not hold the weights that were pushed; it may have been restarted."
+            )
         if stale:
             raise EngineError(
                 f"The vLLM server at {self.url} does not hold the weights that were pushed: {stale[0]} and {len(stale) - 1} "
                 "more differ. Serve the same model with --dtype as model.dtype, without quantization and tensor parallelism of "
                 "norms; engine.folder must be one that the server sees under the same path."
             )
-        self._comparable = frozenset(same)
+        self._comparable, self._differed = frozenset(same), False
 
     # --- responses -------------------------------------------------------------------------------------------------------
 

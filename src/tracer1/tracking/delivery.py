@@ -106,7 +106,8 @@ class Delivery:
 
         Args:
             deadline_s: Seconds.
-            files_s: Seconds in all while files are on their way: weights take longer than figures.
+            files_s: Seconds in all while files are on their way: weights take longer than figures. What was logged meanwhile
+                gets `deadline_s` once more.
         """
         until = time.monotonic() + files_s
         with self._changed:
@@ -118,8 +119,12 @@ class Delivery:
             self._hurry = True
             self._changed.notify_all()
             self._changed.wait_for(over, deadline_s)
+            uploaded = False
             while not over() and self._uploading and time.monotonic() < until:
+                uploaded = True
                 self._changed.wait(1.0)
+            if uploaded:  # what was logged while files were on their way is the next attempt's
+                self._changed.wait_for(over, deadline_s)
             self._hurry = False
             return self._done >= goal
 

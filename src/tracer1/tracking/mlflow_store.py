@@ -164,8 +164,8 @@ def connected(tracking_uri: str) -> MlflowClient:
     """A client that gives up on a dead server soon, and says little. A SQLite database's folder is made."""
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
-    for chatty in ("mlflow.store.db.utils", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # a fresh database would print a page of migrations
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # prints a traceback of what it raises anyway
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # a fresh database would print a page of migrations
     database = database_file(tracking_uri)
     if database is not None:
         database.parent.mkdir(parents=True, exist_ok=True)
