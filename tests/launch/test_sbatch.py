@@ -1,8 +1,13 @@
-"""`tools/launch.sbatch` under stand-ins for `srun` and `scontrol` that keep their interfaces: what it starts, and when it goes back."""
+"""`tools/launch.sbatch` under stand-ins for `srun` and `scontrol` that keep their interfaces: what it starts, and when it goes back.
 
+And that a training which was put back twice, by the notice and by the time limit, is one training in the end.
+"""
+
+import json
 import os
 import re
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -55,6 +60,7 @@ class Slurm:
             "SEEN": str(self.seen),
             "REQUEUED": str(self.requeued),
             "SLURM_JOB_ID": "4711",
+            "SLURM_JOB_NAME": "tracer1",
             "SLURM_JOB_NODELIST": "node[0-1]",
             "SLURM_JOB_NUM_NODES": "1",
             "SLURM_NNODES": "1",
@@ -166,3 +172,66 @@ def test_the_notice_is_longer_than_what_is_waited_for():
     assert waited + 30 <= given
     assert "#SBATCH --requeue" in text
     assert SCRIPT.stat().st_mode & stat.S_IXUSR
+
+
+# --- a training that runs again ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a toy training needs, see `tests/training/toy_run.py`."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "training"))
+    import toy_run
+
+    folder = tmp_path / "toy"
+    toy_run.write_toy_shards(folder)
+    toy_run.make_toy_planner(folder / "planner")
+    return folder
+
+
+def wait_for(text: str, path: Path, job: subprocess.Popen[str]) -> None:
+    while not (path.exists() and text in path.read_text()):
+        assert job.poll() is None, job.communicate()[0]
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_requeued_training_runs_again_and_is_one_training(slurm: Slurm, toy: Path):
+    """The same job each time, and the MLflow run, the figures and the weights of one that nobody disturbed."""
+    import toy_run
+    from test_resume import reproducible, weights
+
+    settings = ("rounds=4", "evaluation.every=9", "checkpoint.before_time_limit_s=60")
+    command = toy_run.toy_overrides(toy, slurm.folder, *settings, "+cluster=nodes")
+    slurm.environment |= {**toy_run.environment(), "PATH": slurm.environment["PATH"], "TRACER1_PYTHON": sys.executable}
+    run = slurm.folder / "run"
+
+    job = slurm.start(*command)
+    wait_for('"round": 0', run / "metrics.jsonl", job)  # validated; the first round has begun
+    job.send_signal(signal.SIGUSR1)
+    said, _ = job.communicate(timeout=300)
+    assert (job.returncode, slurm.went_back()) == (75, True), said
+    assert "WARNING Stopped after round" in said
+    first = [path.name for path in run.glob("round-*.ckpt")]
+    record = json.loads((run / "run.json").read_text())
+
+    job = slurm.start(*command, count=1, SLURM_JOB_END_TIME=str(int(time.time()) + 60))  # not a round is over by then
+    said, _ = job.communicate(timeout=300)
+    assert (job.returncode, slurm.went_back()) == (75, True), said
+    assert f"Going on from {run}/{first[-1]}" in said, said
+
+    job = slurm.start(*command, count=2)
+    said, _ = job.communicate(timeout=300)
+    assert (job.returncode, slurm.went_back()) == (0, False), said
+    assert json.loads((run / "run.json").read_text())["run_id"] == record["run_id"] is not None
+
+    alone = toy_run.train_apart(toy_run.toy_overrides(toy, slurm.folder, *settings, "run_name=alone"))
+    assert alone.returncode == 0, alone.stderr
+    assert weights(run) == weights(slurm.folder / "alone")
+    assert reproducible(run) == reproducible(slurm.folder / "alone")
+    with sqlite3.connect(toy / "mlflow.db") as store:
+        assert store.execute("SELECT name, status FROM runs ORDER BY start_time").fetchall() == [
+            ("run", "FINISHED"),
+            ("alone", "FINISHED"),
+        ]

@@ -40,6 +40,8 @@ METRICS: dict[str, str] = {
     "data/epoch": "whole passes over the training steps so far",
     "data/dropped_prompts": "prompts dropped because they exceed the prompt limit",
     "time/<stage>_s": "wall time of one stage of the round, e.g. time/generating_s",
+    "balance/before": "what the heaviest rank has to train on, in tokens over the mean rank's, as it was drawn",
+    "balance/after": "the same after whole groups have changed places",
     "time/straggler_s": "how long the slowest process was busy beyond the median one, in the stage of the round where that is longest",
     "sft/loss": "supervised loss: mean cross-entropy per target token, in nats",
     "sft/place_loss": "the same over the tokens of coordinates only",

@@ -1,4 +1,5 @@
-"""A round, whatever its groups are: draw and score, prepare, then yield the micro-batches. Every stage is one call into a sibling package.
+"""A round, whatever its groups are: draw and score, share out, prepare, then yield the micro-batches. Every stage is one call into a
+sibling package.
 
 What a group is made of its subclasses say: `experience.py` draws groups from recorded steps, `online.py` plays them. It knows the
 order of the stages and the units (prompts, groups, updates), and nothing about what a stage does.
@@ -15,6 +16,7 @@ from tracer1.models.batch import MicroBatch
 from tracer1.models.policy import PolicyModule
 from tracer1.models.reference import Reference
 from tracer1.schema import Rollout
+from tracer1.training.balancing import balance, padded_tokens
 from tracer1.training.groups import Group, RewardFunction, flat, records
 from tracer1.training.preparation import Preparation
 from tracer1.training.ranks import agreed, gathered, rank, several, summed
@@ -27,7 +29,7 @@ StageReporter = Callable[..., None]  # (stage, done=, total=, **figures)
 
 
 class Rounds(ABC):
-    """One pass over it is one round: draw and score groups, prepare them, then yield the round's micro-batches.
+    """One pass over it is one round: draw and score groups, share them out, prepare them, then yield the round's micro-batches.
 
     It has a length, the same on every rank: without one Lightning would fetch a batch ahead and sample from stale weights. What a
     group is made of, and how its members are compared, a subclass says; a group has `tied`.
@@ -74,6 +76,8 @@ class Rounds(ABC):
     def __iter__(self) -> Iterator[MicroBatch]:
         self.figures, self._busy_s = {}, {}
         groups, dropped = self._scored_groups()
+        if several():
+            groups = self._timed("balancing", self._balanced, groups)
         chunks = self._chunks(groups)
         batches = self._timed("preparing", self.preparation.micro_batches, chunks)
         groups = self._compared(groups, batches)
@@ -107,6 +111,13 @@ class Rounds(ABC):
                 break
         lacking = wanted - len(telling)
         return telling + tied[:lacking], tied[lacking:]
+
+    def _balanced(self, groups: Sequence[Any]) -> list[Any]:
+        """As many groups, which take this rank about as long as the others' take them."""
+        costs = [padded_tokens(self._rows([group])) for group in groups]
+        groups, figures = balance(groups, costs, self.size.prompts_per_update // self.size.world_size)
+        self.figures |= figures
+        return groups
 
     @abstractmethod
     def _drawn_groups(self, count: int) -> list[Any]:
