@@ -64,7 +64,7 @@ def lines(said: str) -> list[str]:
     return [line for line in said.splitlines() if line and not line.startswith(("INFO", "WARNING", "["))]
 
 
-STAGES = ("drawing", "generating", "executing", "scoring", "preparing", "updating", "validating", "saving")
+STAGES = ("drawing", "generating", "executing", "scoring", "balancing", "preparing", "updating", "validating", "saving")
 
 
 @pytest.mark.slow
