@@ -58,7 +58,7 @@ def main(cfg: DictConfig) -> None:
     parts = {"engine": recipes.build(ENGINES, plain["engine"]), "executor": recipes.build(EXECUTORS, plain["executor"])}
     train = {"grpo": recipes.grpo, "online": online, "warmstart": recipes.warmstart}[cfg.recipe]
     train(run, groups=groups, parts=parts)
-    rank_zero_only(report)(run.output_dir, time.monotonic() - began, plain["logger"]["tracking_uri"])
+    rank_zero_only(report)(run.output_dir, time.monotonic() - began, plain["logger"])
 
 
 if __name__ == "__main__":

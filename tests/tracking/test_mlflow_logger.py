@@ -157,6 +157,9 @@ def test_unknown_metric_and_file_store_are_refused(tmp_path: Path) -> None:
     for uri in ("./mlruns", "file:///tmp/mlruns", ""):
         with pytest.raises(ConfigError, match="deprecated"):
             make(tmp_path, uri)
+    for wanted in ({"register": "planner"}, {"checkpoints": "last"}):
+        with pytest.raises(ConfigError, match="leave them, or logger=none, out"):
+            make(tmp_path, "sqlite:///x.db", mlflow=False, **wanted)
 
 
 @pytest.fixture(params=["refuses", "hangs"])

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from omegaconf import DictConfig
 from tracer1.errors import ConfigError, DataError, ExecutorError
 from tracer1.training import entry
 from tracer1.training.entry import launch, load_plugins
+from tracer1.training.overrides import CONF
 
 
 @pytest.fixture
@@ -93,3 +95,18 @@ def test_plugins_are_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ConfigError, match=r"The plugin 'my_plugni' cannot be imported: No module named 'my_plugni'. Is its folder"
     ):
         load_plugins(["my_plugni"])
+
+
+def test_deepspeed_says_what_matters_only():
+    """On a machine without a GPU it tells everybody so; whatever else it says is heard."""
+    pytest.importorskip("deepspeed")
+    code = (
+        "from tracer1.training.entry import quiet_libraries; quiet_libraries(); from deepspeed.utils import logger; "
+        "from deepspeed.accelerator import get_accelerator; print(get_accelerator()._name); logger.warning('a word')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(CONF.parent / "src"), "CUDA_VISIBLE_DEVICES": ""}
+    environment.pop("DS_ACCELERATOR", None)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=250)
+    name, *said = done.stdout.splitlines()
+    assert name == "cpu", done.stderr
+    assert [line.rpartition("] ")[2] for line in said] == ["a word"]

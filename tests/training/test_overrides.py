@@ -31,6 +31,10 @@ def root(monkeypatch: pytest.MonkeyPatch):
         ("+rouds=2", "There is no setting 'rouds'. Did you mean 'rounds'?"),
         ("experiment=demo_stage1", "The group 'experiment' is added with a plus: +experiment=..."),
         ("+reward=stage2", "The group 'reward' has a choice already: choose another without a plus, reward=..."),
+        ("logger=null", "The group 'logger' cannot be null. Choose one of: mlflow, none."),
+        ("executor=null", "The group 'executor' cannot be null. Choose one of: direct, "),
+        ("+experiment=1", "The group 'experiment' cannot be 1. Choose one of: ablation_chain, "),
+        ("~logger", "The group 'logger' was removed. Choose one of: mlflow, none."),
         ("rounds=abc", "rounds='abc' cannot work"),
         ("rounds=", "rounds='' cannot work"),
         ("rounds=-1", "rounds=-1 cannot work"),
@@ -74,6 +78,12 @@ def test_other_uses_of_hydra_are_left_alone(arguments: list[str], monkeypatch: p
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     check_command_line("train")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_without_a_group(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "argv", ["train.py", "-m", "seed=1,2", "logger=null"])
+    with pytest.raises(ConfigError, match=r"The group 'logger' cannot be null\. Choose one of: mlflow, none\."):
+        check_command_line("train")
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -9,7 +9,7 @@ from toy_run import toy_overrides
 from tracer1.engines import ENGINES
 from tracer1.errors import ConfigError, UnknownName
 from tracer1.executors import EXECUTORS
-from tracer1.tracking.journal import read_metrics
+from tracer1.tracking.journal import RunRecord, read_metrics
 from tracer1.training.recipes import build
 
 
@@ -33,6 +33,21 @@ def test_stage_2_executes_and_scores_what_came_of_it(train, tmp_path: Path):
     assert {"model.safetensors", "config.json", "tokenizer.json", "preprocessor_config.json"} <= {
         path.name for path in (tmp_path / "run" / "policy").iterdir()
     }
+
+
+def test_a_training_without_mlflow_has_its_figures_and_goes_on(train, tmp_path: Path):
+    """On a cluster, too, whose config says where MLflow would be."""
+    run, store = tmp_path / "run", tmp_path / "mlflow.db"
+    alone = ("logger=none", "+cluster=nodes", "trainer.devices=1", f"logger.tracking_uri=sqlite:///{store}")
+    assert train(*alone, "rounds=1").code == 0
+    assert train(*alone, "rounds=2").code == 0
+    rounds = [line["round"] for line in read_metrics(run / "metrics.jsonl") if "reward/total" in line]
+    assert rounds == [1, 2]
+    assert (run / "tables").is_dir()
+    assert (run / "config.yaml").is_file()
+    record = RunRecord.load(run / "run.json")
+    assert (record.run_id, record.tracking_uri) == (None, "")
+    assert not store.exists()
 
 
 def test_the_policy_of_a_stage_is_where_the_next_begins(program, toy: Path, tmp_path: Path, train):

@@ -220,6 +220,7 @@ def test_two_studies_side_by_side_share_a_stage(calls: list, tmp_path: Path, mon
         (["+study.vlaue=3"], "A study has no setting 'vlaue'. Did you mean 'value'"),
         (["study.name=null"], "study.name is not set"),
         (["study.chain.stage1=demo_stage1"], "are a list of texts"),
+        (["logger=none"], "A study keeps its figures in MLflow: leave logger=none out"),
         (["rounds=3"], "rounds=3 would reach none of the study's trainings"),
     ],
 )

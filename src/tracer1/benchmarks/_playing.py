@@ -172,5 +172,5 @@ def _check_faults(rows: Sequence[Mapping[str, Any]], share: float, path: Path) -
         fault, times = faults.most_common(1)[0]
         raise EnvironmentFault(
             f"{faults.total():,} of {len(rows):,} episodes met a fault, more than {share:.0%}: there are no figures, what is left is no "
-            f"fair sample. {times:,} times: {fault} The rows are in {path}; mend it, or raise rollout.max_faults."
+            f"fair sample. {times:,} times: {fault.rstrip('.')}. The rows are in {path}; mend it, or raise rollout.max_faults."
         )

@@ -17,6 +17,7 @@ from typing import Any
 from tracer1.chat.cache import ReplyCache
 from tracer1.chat.endpoints import Endpoint, Endpoints, Failed, Gone, Patience, Refused, base_urls
 from tracer1.chat.request import ChatReply, ChatRequest, Identity, Remembered, identity, sha256, to_data_url, to_wire
+from tracer1.chat.wording import shortened
 from tracer1.errors import ConfigError
 from tracer1.registry import nearest
 
@@ -175,7 +176,7 @@ class ChatClient:
             complaint = check(text) if check is not None else ""
             if complaint:
                 rubbish += 1
-                raise _Rubbish(f"{complaint}: {' '.join(text.split())!r:.120}")
+                raise _Rubbish(f"{complaint}: {shortened(text, 120)!r}")
             return text, truncated, endpoint.url
 
         return await self._patiently(once, asked.key)
@@ -261,7 +262,7 @@ def _read(answer: Any) -> tuple[str, bool]:
             raise TypeError
         return text, choice.get("finish_reason") == "length"
     except (TypeError, KeyError, IndexError, AttributeError):
-        raise Failed(f"not a chat completion: {answer!r:.120}", connected=True) from None
+        raise Failed(f"not a chat completion: {shortened(repr(answer), 120)}", connected=True) from None
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlsplit
 
+from tracer1.chat.wording import root_of, shortened
 from tracer1.errors import ConfigError, MissingDependency
 
 log = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ class Endpoint:
             pause = min(_FIRST_PAUSE_S * 2 ** min(self.setbacks, 10), _LONGEST_PAUSE_S)
             self.setbacks += 1
             self.away_until = now + pause
-            log.warning("%s: %.200s; set aside for %.2g s", self.url, reason, pause)
+            log.warning("%s: %s; set aside for %.2g s", self.url, shortened(reason, 200), pause)
 
     async def call(self, path: str, body: Any, timeout_s: float) -> Any:
         """What a route answers, JSON as plain values; a body is posted.
@@ -138,20 +139,19 @@ class Endpoint:
         except TimeoutError:
             raise Failed(f"no answer within {timeout_s:g} s") from None
         except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
-            raise Failed(f"{type(cause).__name__}: {cause}") from None
+            raise Failed(root_of(error)) from None
         except (openai.OpenAIError, ValueError, RecursionError) as error:
-            raise Failed(f"not JSON ({type(error).__name__}: {error})", connected=True) from None
+            raise Failed(f"not JSON ({root_of(error)})", connected=True) from None
 
 
 def _of_status(error: Any) -> Exception:
     """The failure that an HTTP status means."""
-    said = " ".join(str(error.response.text).split()) or "no reason given"
+    said = str(error.response.text).strip() or "no reason given"
     if error.status_code >= 500 or error.status_code in _ASK_AGAIN:
         pause = error.response.headers.get("retry-after", "")
         seconds = min(float(pause), 60.0) if pause.isdecimal() else 0.0
-        return Failed(f"status {error.status_code}: {said:.300}", connected=True, pause_s=seconds)
-    return Refused(f"status {error.status_code}: {said:.500}")
+        return Failed(f"status {error.status_code}: {shortened(said)}", connected=True, pause_s=seconds)
+    return Refused(f"status {error.status_code}: {shortened(said, 500)}")
 
 
 class Endpoints:
@@ -204,9 +204,8 @@ class Endpoints:
                 picked.tried = trial = picked.suspect
                 return picked, trial
             if all(endpoint.given_up(now, self._patience_s) for endpoint in self.all):
-                last = self.all[0]
-                last = self.all[0].reason
-                raise Gone(f"no answer for more than {self._patience_s:g} s from {self.names()}; last: {last:.200}")
+                last = max(self.all, key=lambda endpoint: endpoint.away_until).reason
+                raise Gone(f"no answer for more than {self._patience_s:g} s from {self.names()}; last: {last}")
             await asyncio.sleep(0.02)
 
     def leave(self, endpoint: Endpoint, trial: bool) -> None:

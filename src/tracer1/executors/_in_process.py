@@ -14,6 +14,7 @@ from typing import Any
 from tracer1.chat import ChatReply, ChatRequest
 from tracer1.chat.cache import ReplyCache
 from tracer1.chat.request import Identity, Remembered, identity, sha256, to_data_url, to_wire
+from tracer1.chat.wording import shortened
 from tracer1.errors import ConfigError, ExecutorError, MissingDependency
 
 log = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ class InProcessVllm:
         try:
             outputs = llm.chat(conversations, sampling, use_tqdm=False)
         except (RuntimeError, ValueError) as error:
-            raise ExecutorError(f"vLLM failed in this process: {' '.join(str(error).split())!s:.300}") from error
+            raise ExecutorError(f"vLLM failed in this process: {shortened(str(error))}") from error
         return [(output.outputs[0].text, output.outputs[0].finish_reason == "length") for output in outputs]
 
     def _loaded(self) -> Any:
@@ -114,7 +115,7 @@ class InProcessVllm:
                     self._llm = vllm.LLM(model=self.model, **self.options)
             except (TypeError, ValueError, RuntimeError, OSError) as error:
                 raise ExecutorError(
-                    f"vLLM does not load {self.model} (executor.model, executor.vllm): {' '.join(str(error).split())!s:.300}"
+                    f"vLLM does not load {self.model} (executor.model, executor.vllm): {shortened(str(error))}"
                 ) from error
         return self._llm
 

@@ -15,6 +15,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,12 @@ def _to_json(value: Any) -> Any:
 
 def _from_json(value: Any) -> Any:
     return float(value) if value in ("nan", "inf", "-inf") else value
+
+
+def move_aside(folder: Path) -> None:
+    """Keeps the files of an earlier run in the same folder under names that carry the time."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    for name in ("metrics.jsonl", "run.json", "config.yaml"):
+        path = folder / name
+        if path.exists():
+            path.rename(path.with_name(f"{path.stem}-{stamp}{path.suffix}"))

@@ -11,7 +11,6 @@ import time
 import uuid
 from argparse import Namespace
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from tracer1.errors import ConfigError
 from tracer1.tracking.config_text import flatten, to_plain, without_passwords
 from tracer1.tracking.delivery import Delivery, Pace, Store, Wanted
-from tracer1.tracking.journal import Journal, RunRecord
+from tracer1.tracking.journal import Journal, RunRecord, move_aside
 from tracer1.tracking.metric_names import check_names
 from tracer1.tracking.origin import git_tags, version_tags, who_tags
 from tracer1.tracking.sweeps import Sweep
@@ -52,6 +51,7 @@ class RunLogger(Logger):
         checkpoints: Which checkpoint MLflow gets when the training is over: `none`, the `best` validated one, or the `last`.
         register: The registered model of which the exported policy becomes a version; None for none.
         sweep: Whose job this is, as `sweeps.Sweep` has it.
+        mlflow: False keeps everything in `output_dir`: MLflow hears nothing.
 
     Raises:
         ConfigError: `tracking_uri` is a folder: MLflow has deprecated its file store; or `checkpoints` or `register` cannot work.
@@ -68,6 +68,7 @@ class RunLogger(Logger):
         checkpoints: str = "none",
         register: str | None = None,
         sweep: Mapping[str, Any] | None = None,
+        mlflow: bool = True,
     ) -> None:
         super().__init__()
         if checkpoints not in CHECKPOINTS:
@@ -76,6 +77,8 @@ class RunLogger(Logger):
             raise ConfigError(
                 f"logger.register is {register!r}; a model's name has letters, digits, spaces and . _ - only."
             )
+        if not mlflow and (register is not None or checkpoints != "none"):
+            raise ConfigError("logger.register and logger.checkpoints are for MLflow: leave them, or logger=none, out.")
         if ("://" not in tracking_uri and tracking_uri != "databricks") or tracking_uri.startswith("file:"):
             raise ConfigError(
                 f"tracking_uri={tracking_uri!r} is a folder, a store that MLflow has deprecated. "
@@ -84,7 +87,7 @@ class RunLogger(Logger):
         self.output_dir = Path(output_dir).absolute()
         self.run_name = run_name or self.output_dir.name
         self.experiment_name, self.tracking_uri = experiment, tracking_uri
-        self.checkpoints, self.register, self._sweep = checkpoints, register, Sweep.of(sweep)
+        self.checkpoints, self.register, self._sweep, self._mlflow = checkpoints, register, Sweep.of(sweep), mlflow
         self.pace = Pace()
         self._wanted = Wanted(tags={key: str(value) for key, value in (tags or {}).items()})
         self._config: dict[str, Any] = {}
@@ -232,18 +235,22 @@ class RunLogger(Logger):
     def _open_record(self) -> None:
         path = self.output_dir / "run.json"
         if self._resumed is None:
-            _move_aside(self.output_dir)
+            move_aside(self.output_dir)
             self._record = RunRecord()
         else:
             self._record = RunRecord.load(path)
             self._record.run_id = self._resumed["run_id"] or self._record.run_id
         self._record.uid = self._record.uid or uuid.uuid4().hex
         self._record.run_name = self._record.run_name or self.run_name
-        self._record.experiment, self._record.tracking_uri = self.experiment_name, without_passwords(self.tracking_uri)
+        if self._mlflow:
+            self._record.experiment = self.experiment_name
+            self._record.tracking_uri = without_passwords(self.tracking_uri)
         self._record.origin = {**git_tags(Path(__file__).parent), **version_tags()}
         self._record.save(path)
 
     def _connect(self) -> None:
+        if not self._mlflow:
+            return
         try:
             from tracer1.tracking import mlflow_store
         except ImportError as error:
@@ -288,12 +295,3 @@ class RunLogger(Logger):
             return {}
         self._sampled_at = time.monotonic()
         return self._sampler.collect()
-
-
-def _move_aside(folder: Path) -> None:
-    """Keeps the files of an earlier run in the same folder under names that carry the time."""
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    for name in ("metrics.jsonl", "run.json", "config.yaml"):
-        path = folder / name
-        if path.exists():
-            path.rename(path.with_name(f"{path.stem}-{stamp}{path.suffix}"))

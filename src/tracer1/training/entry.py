@@ -132,7 +132,13 @@ def quiet_libraries() -> None:
     for name in ("lightning.pytorch", "lightning.fabric", "transformers"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("lightning").handlers.clear()  # it says everything twice: here, and through the root's handlers
+    logging.getLogger("DeepSpeed").addFilter(_is_news)
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", r"`isinstance\(treespec", FutureWarning)  # torch to Lightning
     # Deterministic mode would write into every new tensor before it is used: 7 % of a round on a CPU
     torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """That there is no GPU is none: whoever saves a model with DeepSpeed installed is told so on stdout, in the middle of the summary."""
+    return not record.getMessage().startswith("Setting accelerator to CPU")

@@ -39,6 +39,8 @@ def check_command_line(config_name: str) -> dict[str, Any]:
         ConfigError: a mistake in it.
     """
     arguments = get_args_parser().parse_args(sys.argv[1:])
+    if arguments.multirun:
+        _check_choices(arguments.overrides)
     elsewhere = arguments.config_path or arguments.config_name or arguments.experimental_rerun
     if arguments.multirun or arguments.help or arguments.hydra_help or arguments.shell_completion or elsewhere:
         return {}
@@ -93,6 +95,7 @@ def check_overrides(config_name: str, overrides: list[str]) -> dict[str, Any]:
         ConfigError: an unknown group, choice or setting, or a value that cannot work.
     """
     try:
+        _check_choices(overrides)
         with initialize_config_dir(str(CONF), version_base="1.3"):
             try:
                 config = compose(config_name, overrides)
@@ -123,6 +126,8 @@ def check_composed(config: DictConfig, root: DictConfig | None = None) -> dict[s
     Raises:
         ConfigError: a setting that nobody reads, or a value that cannot work.
     """
+    if root is not None and (gone := [group for group in root if group in _groups() and group not in config]):
+        raise ConfigError(f"The group {gone[0]!r} was removed. Choose one of: {', '.join(_choices(gone[0]))}.")
     plain = OmegaConf.to_container(config, resolve=True)
     own = plain if root is None else OmegaConf.to_container(root, resolve=False)
     check_settings(plain, tuple(name for name, value in own.items() if not isinstance(value, dict)))
@@ -142,10 +147,31 @@ def _make_folder(folder: Path) -> None:
         raise ConfigError(f"The run's folder {folder} cannot be written to. Choose another paths.outputs.")
 
 
+def _check_choices(overrides: list[str]) -> None:
+    """Hydra would answer a group that is null, or a number, with a traceback."""
+    for text in overrides:
+        try:
+            said = OverridesParser.create().parse_override(text)
+        except HydraException:  # whoever composes it says what is wrong
+            continue
+        group, value = said.key_or_group, said.value()
+        if group in _groups() and not said.is_delete() and isinstance(value, int | float | dict | None):
+            written = "null" if value is None else value
+            raise ConfigError(f"The group {group!r} cannot be {written}. Choose one of: {', '.join(_choices(group))}.")
+
+
+def _groups() -> list[str]:
+    return sorted(path.name for path in CONF.iterdir() if path.is_dir())
+
+
+def _choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
 def _unknown_choice(error: MissingConfigException) -> str:
     name = (error.missing_cfg_file or "").removesuffix(".yaml")
     group, _, choice = name.rpartition("/")
-    known = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    known = _choices(group)
     return f"There is no {group or 'config'} {choice!r}.{nearest(choice, known)} Known: {', '.join(known)}."
 
 
@@ -157,7 +183,7 @@ def _unknown(config_name: str, overrides: list[str], message: str) -> str:
     if found is None:
         return " ".join(message.split())
     key = found[1].split("=")[0].lstrip("+~")
-    groups = sorted(path.name for path in CONF.iterdir() if path.is_dir())
+    groups = _groups()
     if key in groups:
         return f"The group {key!r} is added with a plus: +{key}=..."
     choices = [o for o in overrides if o.lstrip("+").split("=")[0] in groups]

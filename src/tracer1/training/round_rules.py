@@ -82,7 +82,7 @@ class FaultLimit:
             fault, times = everywhere.most_common(1)[0]
             raise ExecutorError(
                 f"{masked:.0f} of {executed:.0f} {what} met a fault of the infrastructure, more than "
-                f"rollout.max_faults={self.share} allows; {times} times: {fault}. See to the executor's server, sandbox or "
+                f"rollout.max_faults={self.share} allows; {times} times: {fault.rstrip('.')}. See to the executor's server, sandbox or "
                 "browser, then start again (a training with ckpt_path=last)."
             )
 

@@ -93,15 +93,16 @@ def write_report(path: str | None, figures: Mapping[str, Any]) -> None:
         Path(path).write_text(json.dumps(figures, indent=1), encoding="utf-8")
 
 
-def report(output_dir: Path, seconds: float, tracking_uri: str) -> None:
-    """The summary of a training that is over, with where to look next."""
+def report(output_dir: Path, seconds: float, logger: Mapping[str, Any]) -> None:
+    """The summary of a training that is over, with where to look next: the logger's settings say whether in MLflow."""
     rows = run_rows(output_dir, seconds)
     rows["policy"] = str(output_dir / "policy")
     rows |= best_row(output_dir)
     name = (
         RunRecord.load(output_dir / "run.json").run_name or output_dir.name
     )  # a job of a sweep has a number for a folder
-    final_summary(rows, name, [f"mlflow ui --backend-store-uri {tracking_uri}"])
+    look = [f"mlflow ui --backend-store-uri {logger['tracking_uri']}"] if logger["mlflow"] else []
+    final_summary(rows, name, look)
 
 
 def _series(lines: Sequence[Mapping[str, Any]], name: str) -> list[float]:

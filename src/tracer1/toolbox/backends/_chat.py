@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from tracer1.chat import ChatClient, ChatRequest, Message
+from tracer1.chat.wording import shortened
 from tracer1.errors import ExecutorError
 from tracer1.toolbox.spec import ToolError
 
@@ -62,9 +63,9 @@ class ChatBackend:
             return reply.text.strip()
         status = re.search(r"status (\d{3})", reply.fault)
         if reply.refused and status and status[1] in _MISTAKES:
-            raise ToolError("failed", f"The model's server refuses this: {reply.fault:.300}")
+            raise ToolError("failed", f"The model's server refuses this: {shortened(reply.fault)}")
         raise ExecutorError(
-            f"executor.backends.{self.role}: {reply.fault:.500} See whether its server is up, and check its settings."
+            f"executor.backends.{self.role}: {shortened(reply.fault, 600)}. See whether its server is up, and check its settings."
         )
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from tracer1.chat.wording import root_of, shortened
 from tracer1.errors import ConfigError, ExecutorError, MissingDependency
 from tracer1.toolbox.spec import ToolError
 
@@ -57,10 +58,10 @@ class Service:
                 wait = max(pause, error.pause_s)
                 if time.monotonic() + wait > end:
                     raise ExecutorError(
-                        f"{self.name}: no answer from {url} within {self.patience_s:g} s; last: {error!s:.300}. See whether it "
+                        f"{self.name}: no answer from {url} within {self.patience_s:g} s; last: {error}. See whether it "
                         "is up, and check its settings."
                     ) from error
-                log.warning("%s: %.200s; asking again in %.2g s", self.name, error, wait)
+                log.warning("%s: %s; asking again in %.2g s", self.name, shortened(str(error), 200), wait)
                 time.sleep(wait)
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
 
@@ -70,8 +71,8 @@ class Service:
             with self._client.stream(method, url, **request) as answer:
                 body = _read(answer, end)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _Failed(f"{type(error).__name__}: {error}") from error
-        said = " ".join(body[:2000].decode(errors="replace").split())[:300]
+            raise _Failed(root_of(error)) from error
+        said = shortened(body[:2000].decode(errors="replace"))
         if answer.status_code in _MISTAKES:
             raise ToolError("failed", f"The service refuses this ({answer.status_code}): {said}")
         if answer.status_code >= 500 or answer.status_code in _AGAIN:

@@ -45,6 +45,8 @@ def run_job(config: Mapping[str, Any], said: Sequence[str]) -> dict[str, float]:
     stages = study.stages(seed, outputs)
     evaluations = study.scored(stages, seed, outputs)
     logger = config["logger"]
+    if not logger["mlflow"]:
+        raise ConfigError("A study keeps its figures in MLflow: leave logger=none out.")
     place = [f"logger.{name}={logger[name]}" for name in ("tracking_uri", "experiment")]
     try:
         for piece in stages:
