@@ -30,18 +30,25 @@ RUN apt-get update \
 ENV PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /opt/tracer1
 COPY pyproject.toml README.md constraints-gpu.txt ./
+# Of pyproject.toml's; without vllm there are engine=transformers and servers in other images
+ARG EXTRAS=vllm,liger,lora
 # What the package needs, without the package: our code may change without this layer being made again
 RUN mkdir -p src/tracer1 && touch src/tracer1/__init__.py \
-    && pip install -c constraints-gpu.txt 'setuptools>=77' wheel s3fs '.[vllm,liger,lora]' \
+    && pip install -c constraints-gpu.txt 'setuptools>=77' wheel s3fs ".[${EXTRAS}]" \
     && pip uninstall -y tracer1
 # Ampere, Ada, Hopper; DeepSpeed would otherwise compile these at their first use, in an image without a compiler
-RUN TORCH_CUDA_ARCH_LIST="8.0;8.9;9.0" DS_BUILD_CPU_ADAM=1 DS_BUILD_FUSED_ADAM=1 \
-    pip install --no-build-isolation -c constraints-gpu.txt deepspeed==0.19.8
+ARG TORCH_CUDA_ARCH_LIST="8.0;8.9;9.0"
+ARG DS_BUILD_CPU_ADAM=1
+ARG DS_BUILD_FUSED_ADAM=1
+RUN pip install --no-build-isolation -c constraints-gpu.txt deepspeed==0.19.8
 COPY src src
 RUN pip install --no-deps --no-build-isolation -e .
 
 # --- what runs ---------------------------------------------------------------------------------------------------------------
 FROM nvidia/cuda:${CUDA}-runtime-ubuntu${UBUNTU} AS runtime
+# Named again, or the label below would find them empty
+ARG CUDA
+ARG UBUNTU
 ARG VERSION=0.6.0
 ARG REVISION=unknown
 # For kernels that are compiled when they are first used: Triton's and FlashInfer's, torch.compile (docs/clusters.md)

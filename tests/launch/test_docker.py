@@ -86,6 +86,16 @@ def test_the_image_that_runs_is_the_last_and_holds_no_build_tools():
     assert COMPILERS.search(STAGES["build"]["RUN"][0])  # the pattern sees one where there is one
 
 
+def test_every_variable_is_declared_in_the_stage_that_uses_it():
+    """An ARG above the first FROM is empty in the stages, unless they name it again."""
+    for name, stage in STAGES.items():
+        declared = {re.split(r"[=\s]", arg)[0] for arg in stage.get("ARG", [])}
+        used = {
+            word for key in stage.keys() - {"FROM"} for line in stage[key] for word in re.findall(r"\${(\w+)}", line)
+        }
+        assert used <= declared, name
+
+
 @pytest.mark.parametrize("stage", ["runtime", "mlflow"])
 def test_images_run_as_an_ordinary_user_and_say_how_they_are(stage: str):
     assert STAGES[stage]["USER"] == ["1000:1000"]
@@ -117,7 +127,8 @@ def test_pins_are_those_of_the_constraints():
                 for package, version in re.findall(r"([\w-]+)==([\w.]+)", command):
                     assert constraints[name].get(package, version) == version, command
     assert "mlflow==" + constraints["constraints.txt"]["mlflow"] in STAGES["mlflow"]["RUN"][0]
-    (extras,) = re.findall(r"'\.\[([\w,]+)\]'", " ".join(STAGES["build"]["RUN"]))
+    assert '".[${EXTRAS}]"' in " ".join(STAGES["build"]["RUN"])
+    (extras,) = [arg.removeprefix("EXTRAS=") for arg in STAGES["build"]["ARG"] if arg.startswith("EXTRAS=")]
     assert {"vllm"} <= set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
     (deepspeed,) = re.findall(r"deepspeed==([\d.]+)", " ".join(STAGES["build"]["RUN"]))
     assert PROJECT["optional-dependencies"]["deepspeed"] == [f"deepspeed>={deepspeed},<0.20"]
