@@ -155,7 +155,7 @@ def _check_choices(overrides: list[str]) -> None:
         except HydraException:  # whoever composes it says what is wrong
             continue
         group, value = said.key_or_group, said.value()
-        if group in _groups() and not said.is_delete() and isinstance(value, int | float | dict | None):
+        if group in _groups() and not said.is_delete() and isinstance(value, int | float | None):
             written = "null" if value is None else value
             raise ConfigError(f"The group {group!r} cannot be {written}. Choose one of: {', '.join(_choices(group))}.")
 
