@@ -126,7 +126,8 @@ def check_composed(config: DictConfig, root: DictConfig | None = None) -> dict[s
     Raises:
         ConfigError: a setting that nobody reads, or a value that cannot work.
     """
-    if root is not None and (gone := [group for group in root if group in _groups() and group not in config]):
+    gone = [] if root is None else [group for group in _groups() if group in root and group not in config]
+    if gone:
         raise ConfigError(f"The group {gone[0]!r} was removed. Choose one of: {', '.join(_choices(gone[0]))}.")
     plain = OmegaConf.to_container(config, resolve=True)
     own = plain if root is None else OmegaConf.to_container(root, resolve=False)
@@ -149,13 +150,14 @@ def _make_folder(folder: Path) -> None:
 
 def _check_choices(overrides: list[str]) -> None:
     """Hydra would answer a group that is null, or a number, with a traceback."""
+    groups = _groups()
     for text in overrides:
         try:
             said = OverridesParser.create().parse_override(text)
         except HydraException:  # whoever composes it says what is wrong
             continue
         group, value = said.key_or_group, said.value()
-        if group in _groups() and not said.is_delete() and isinstance(value, int | float | None):
+        if group in groups and not said.is_delete() and isinstance(value, int | float | None):
             written = "null" if value is None else value
             raise ConfigError(f"The group {group!r} cannot be {written}. Choose one of: {', '.join(_choices(group))}.")
 
