@@ -45,8 +45,10 @@ def test_a_verdict_is_about_equal_seeds():
     assert one.answer == "not decidable here"  # one seed decides nothing, however far apart
 
 
-def test_equal_figures_decide_nothing():
-    [same] = verdicts(study({"1": (0.3, 0.3), "5": (0.3, 0.3)}, expect="5 > 1"))
+@pytest.mark.parametrize("other", [(0.3, 0.4, 0.7), (0.2, 0.3, 0.6)])
+def test_equal_figures_and_equal_differences_decide_nothing(other: tuple[float, ...]):
+    [same] = verdicts(study({"1": (0.3, 0.4, 0.7), "5": other}, expect="5 > 1"))
+    assert same.half_width == pytest.approx(0, abs=1e-12)
     assert same.answer == "not decidable here"
 
 

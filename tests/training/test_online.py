@@ -14,6 +14,7 @@ from tracer1.plan_act.episode import Job
 from tracer1.rewards import build_reward
 from tracer1.rewards.episode_score import episode_score
 from tracer1.schema import NOT_DONE, Action, Outcome, PlanStep, Response, Rollout, Step
+from tracer1.training.balancing import padded_tokens
 from tracer1.training.episodes import EpisodeGroup, Played, SeededTasks, executed_part
 from tracer1.training.groups import Group
 from tracer1.training.round_rules import FaultLimit, Overlong, RoundRules
@@ -172,6 +173,19 @@ def test_what_is_not_credited_is_in_no_batch_and_in_no_denominator(episodes, pol
     wanted = [[(len(t.rollouts[0].response.token_ids) + 1) // 2 for t in group.rows] for group in groups]
     assert [batch.responses.mask.sum(1).tolist() for batch in batches] == wanted
     assert batches[0].denominator == sum(map(sum, wanted[:2]))
+
+
+@pytest.mark.parametrize("credit", ["plan", "first_step"])
+def test_ranks_are_balanced_by_what_is_trained_on(episodes, monkeypatch, credit: str):
+    seen = []
+    monkeypatch.setattr("tracer1.training.online.executed_part", half)
+    monkeypatch.setattr("tracer1.training.rounds.balance", lambda groups, costs, _: seen.extend(costs) or (groups, {}))
+    stream = episodes(credit=credit)
+    groups = played(stream)
+    stream._balanced(groups)
+    kept = [[half(turn, None) if credit == "first_step" else turn for turn in group.rows] for group in groups]
+    assert seen == [padded_tokens(rows) for rows in kept]
+    assert all(seen)
 
 
 def rollouts(groups: list[EpisodeGroup]) -> list[Rollout]:

@@ -107,7 +107,7 @@ def make_episodes(
     pages = [Pages(slow) for _ in range(changes.pop("parallel", 5))]
     policy.encoder.max_prompt_tokens = 200
     policy.objective = changes.pop("objective", Objective())
-    parts = {"size": SIZE, "sampling": Sampling(max_tokens=8), "seed": 3, **changes}
+    parts = {"size": SIZE, "sampling": Sampling(max_tokens=8), "seed": 3, "credit": "plan", **changes}
     engine = parts.pop("engine", None) or PlanEngine()
     arena = Arena(pages, DirectExecutor(), Rules(max_steps=4, restarts=1), batch=4, lockstep=lockstep)
     seeded = SeededTasks(tasks, range(1000), 5)

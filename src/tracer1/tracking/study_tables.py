@@ -44,7 +44,7 @@ class Verdict:
     @property
     def answer(self) -> str:
         """In a word or two."""
-        if not abs(self.difference) > self.half_width:
+        if not abs(self.difference) > self.half_width > 1e-9:  # equal differences do not tell their spread
             return "not decidable here"
         return "yes" if self.difference > 0 else "no"
 

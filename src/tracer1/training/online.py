@@ -62,7 +62,7 @@ class EpisodeStream(Rounds):
         arena: Arena,
         *args: Any,
         place: tuple[int, int] = (0, 1),
-        credit: str = "plan",
+        credit: str = "first_step",
         **parts: Any,
     ) -> None:
         super().__init__(*args, **parts)
@@ -120,13 +120,13 @@ class EpisodeStream(Rounds):
     def _rows(self, groups: Sequence[EpisodeGroup]) -> list[Group]:
         return [row for group in groups for row in group.rows]
 
+    def _trained(self, groups: Sequence[EpisodeGroup]) -> list[Group]:
+        rows, decode = self._rows(groups), self.policy.backbone.tokenizer.decode
+        return rows if self.credit == "plan" else [executed_part(row, decode) for row in rows]
+
     def _chunks(self, groups: Sequence[EpisodeGroup]) -> list[list[Group]]:
         """A chunk that has no turns, since all its episodes met faults, gets one without tokens: ranks do the same number of passes."""
-        return [[self._credited(row) for row in chunk] or [self._blank()] for chunk in super()._chunks(groups)]
-
-    def _credited(self, turn: Group) -> Group:
-        """What of a turn is trained on."""
-        return turn if self.credit == "plan" else executed_part(turn, self.policy.backbone.tokenizer.decode)
+        return [chunk or [self._blank()] for chunk in super()._chunks(groups)]
 
     def _blank(self) -> Group:
         step = Step("blank", "episode", "blank", 0, "nothing", None, (), ())
@@ -135,15 +135,16 @@ class EpisodeStream(Rounds):
     def _compared(self, groups: Sequence[EpisodeGroup], batches: Sequence[MicroBatch]) -> list[EpisodeGroup]:
         """Episodes are compared; each turn gets what its episode got."""
         episodes = [episode for group in groups for episode in group.episodes]
-        chunks = super()._chunks(groups)  # empty where the batch holds a blank
+        size = self.size.groups_per_micro_batch  # a batch of no turns holds a blank
+        counts = [len(self._rows(groups[start : start + size])) for start in range(0, len(groups), size)]
         turns = torch.tensor([len(episode.turns) for episode in episodes])
         owner = torch.arange(len(episodes)).repeat_interleave(turns)  # of each row: its episode
-        penalties = self.preparation.kl_penalties([b for b, chunk in zip(batches, chunks, strict=True) if chunk])
+        penalties = self.preparation.kl_penalties([b for b, count in zip(batches, counts, strict=True) if count])
         rewards = torch.tensor([torch.nan if e.masked else e.reward for e in episodes], dtype=torch.float64)
         advantages = self.preparation.advantages(rewards.index_add(0, owner, -penalties.double()))
-        of_rows = iter(advantages[owner].float().split([len(chunk) for chunk in chunks if chunk]))
-        for batch, chunk in zip(batches, chunks, strict=True):
-            if chunk:
+        of_rows = iter(advantages[owner].float().split([count for count in counts if count]))
+        for batch, count in zip(batches, counts, strict=True):
+            if count:
                 batch.advantages = next(of_rows)
         of_groups = advantages.view(len(groups), -1).tolist()
         return [group.with_advantages(own) for group, own in zip(groups, of_groups, strict=True)]

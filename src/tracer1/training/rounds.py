@@ -114,7 +114,7 @@ class Rounds(ABC):
 
     def _balanced(self, groups: Sequence[Any]) -> list[Any]:
         """As many groups, which take this rank about as long as the others' take them."""
-        costs = [padded_tokens(self._rows([group])) for group in groups]
+        costs = [padded_tokens(self._trained([group])) for group in groups]
         groups, figures = balance(groups, costs, self.size.prompts_per_update // self.size.world_size)
         self.figures |= figures
         return groups
@@ -128,12 +128,16 @@ class Rounds(ABC):
 
     @abstractmethod
     def _rows(self, groups: Sequence[Any]) -> list[Group]:
-        """What is trained on of some groups: prompts with their rollouts."""
+        """The prompts of some groups with their rollouts."""
+
+    def _trained(self, groups: Sequence[Any]) -> list[Group]:
+        """The rows with what of them is trained on."""
+        return self._rows(groups)
 
     def _chunks(self, groups: Sequence[Any]) -> list[list[Group]]:
-        """The rows of each micro-batch: whole groups."""
+        """What each micro-batch trains on: whole groups."""
         size = self.size.groups_per_micro_batch
-        return [self._rows(groups[start : start + size]) for start in range(0, len(groups), size)]
+        return [self._trained(groups[start : start + size]) for start in range(0, len(groups), size)]
 
     @abstractmethod
     def _compared(self, groups: Sequence[Any], batches: Sequence[MicroBatch]) -> list[Any]:
