@@ -3,6 +3,7 @@
 import io
 import logging
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -27,10 +28,11 @@ def stumble(step, attempt):
     return "<script>alert(1)</script>" if step.meta["turn"] == 2 and not attempt else plan_to_goal(step, attempt)
 
 
-def played(jobs, watchers=(), say=stumble, rules=None):
+def played(jobs, watchers=(), say=stumble, rules=None, world=None):
     notes = Notes()
-    world = SquareWorld()
-    results = play_all(jobs, [world], ScriptedPlanner(say), DirectExecutor(), rules or Rules(), [*watchers, notes])
+    results = play_all(
+        jobs, [world or SquareWorld()], ScriptedPlanner(say), DirectExecutor(), rules or Rules(), [*watchers, notes]
+    )
     return results, notes
 
 
@@ -244,6 +246,19 @@ def test_a_missing_screenshot_leaves_the_rest_of_the_page(recording):
     assert "cannot be read: No such file" in html
     assert "is not an image" in html
     assert html.count("<article") == 8
+
+
+def test_a_picture_that_the_planner_does_not_see_says_so(tmp_path):
+    class Told(SquareWorld):
+        def _look(self):
+            return replace(super()._look(), shown=False)
+
+    record = EpisodeRecord(tmp_path, {})
+    played([Job("endless", 4)], [record], plan_to_goal, Rules(max_steps=2), Told())
+    record.close()
+    recording = read_record(tmp_path)
+    assert page(recording, recording.episodes).count("which the planner does not see") == 3  # two turns and the end
+    assert not recording.episodes[0].turns[0].shown
 
 
 def test_the_tool_writes_the_page_and_names_mistakes(recording, capsys, monkeypatch):

@@ -105,7 +105,7 @@ def _turn(episode: RecordedEpisode, turn: RecordedTurn) -> str:
     seconds = ", ".join(f"{name} {value:.2f} s" for name, value in turn.seconds.items())
     return (
         f'<article class="{"lost" if turn.action is None else ""}" tabindex="0" aria-label="Step {head}: {_text(done)}">'
-        f"{_picture(turn.screenshot, _drawn(one.plan, turn.action), f'Screenshot of step {turn.number}')}"
+        f"{_picture(turn.screenshot, _drawn(one.plan, turn.action), f'Screenshot of step {turn.number}', turn.shown)}"
         f"<div class='facts'><h3><span class='quiet'>{head}</span> {_text(done)}</h3>{instruction}{grounded}{lost}"
         f"{_thought(one.plan)}{text}{_plan(one.plan, turn.action is not None)}{_tries(turn)}"
         f'<p class="quiet">{seconds}</p></div></article>'
@@ -158,12 +158,12 @@ def _last(episode: RecordedEpisode) -> str:
     if episode.last is None:
         return ""
     return (
-        f'<article tabindex="0" aria-label="The end">{_picture(episode.last, Plan(), "Screenshot at the end")}'
+        f'<article tabindex="0" aria-label="The end">{_picture(episode.last, Plan(), "Screenshot at the end", episode.last_shown)}'
         f"<div class='facts'><h3>{_text(_end(episode))}</h3><p>score {_score(episode)}</p></div></article>"
     )
 
 
-def _picture(path: Path, plan: Plan, alt: str) -> str:
+def _picture(path: Path, plan: Plan, alt: str, shown: bool) -> str:
     try:
         drawing = Image.open(io.BytesIO(draw_plan(path.read_bytes(), plan)))
     except OSError as error:
@@ -173,7 +173,8 @@ def _picture(path: Path, plan: Plan, alt: str) -> str:
     out = io.BytesIO()
     drawing.save(out, "WEBP", quality=85, method=4)  # a third of the PNG
     data = base64.b64encode(out.getvalue()).decode()
-    return f'<figure><img alt="{escape(alt)}" src="data:image/webp;base64,{data}"><figcaption>{_text(path.name)}</figcaption></figure>'
+    caption = path.name if shown else f"{path.name}, which the planner does not see"
+    return f'<figure><img alt="{escape(alt)}" src="data:image/webp;base64,{data}"><figcaption>{_text(caption)}</figcaption></figure>'
 
 
 def _end(episode: RecordedEpisode) -> str:

@@ -35,6 +35,7 @@ class RecordedTurn:
     action: Action | None  # None: lost
     ended: bool
     seconds: Mapping[str, float]  # observe, plan, execute
+    shown: bool = True  # whether the planner saw the screenshot
 
 
 @dataclass
@@ -51,6 +52,7 @@ class RecordedEpisode:
     score: float | None = None
     fault: str = ""
     last: Path | None = None  # the screenshot when it ended
+    last_shown: bool = True  # whether the planner would have seen it
     seconds: float = 0.0
 
     @property
@@ -143,6 +145,7 @@ def _take(episode: RecordedEpisode, line: Mapping[str, Any], folder: Path) -> No
         return
     episode.end, episode.score, episode.fault = line["end"], line["score"], line["fault"]
     episode.last = None if line["screenshot"] is None else folder / line["screenshot"]
+    episode.last_shown = line.get("shown", True)
     episode.seconds = line["seconds"]
 
 
@@ -159,6 +162,7 @@ def _turn(line: Mapping[str, Any], folder: Path) -> RecordedTurn:
         action=None if line["action"] is None else _action(line["action"]),
         ended=line["ended"],
         seconds=line["seconds"],
+        shown=line.get("shown", True),
     )
 
 

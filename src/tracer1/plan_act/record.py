@@ -93,6 +93,7 @@ class EpisodeRecord:
                 "lost": episode.lost,
                 "fault": episode.fault,
                 "screenshot": last,
+                "shown": episode.last is not None and episode.last.shown,
                 "seconds": _seconds(episode.time),
             }
         )
@@ -103,6 +104,7 @@ class EpisodeRecord:
             "turn": turn.number,
             "instruction": episode.instruction,
             "screenshot": self._screenshot(episode, turn.number),
+            "shown": turn.step.screenshot is not None,
             "text": turn.text,
             "executed_before": turn.step.index,
             "tries": [_try(one) for one in turn.tries],
