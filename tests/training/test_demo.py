@@ -29,7 +29,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
         else:
             (Path(given["paths.outputs"]) / given["+experiment"] / "policy").mkdir(parents=True)
 
-    monkeypatch.setattr(demos, "_call", call)
+    monkeypatch.setattr(demos, "call", call)
     return made
 
 
@@ -107,7 +107,7 @@ def test_ctrl_c_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     def stop(script: str, overrides: Sequence[str]) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(demos, "_call", stop)
+    monkeypatch.setattr(demos, "call", stop)
     assert train(monkeypatch, "executor=none", f"paths.outputs={tmp_path}") == 130
     assert "Run the same command again" in capsys.readouterr().err
 

@@ -15,15 +15,20 @@ from omegaconf import OmegaConf
 
 from tracer1.errors import ConfigError
 from tracer1.tracking.studies import StudyStore
+from tracer1.training.commands import CommandFailed
 from tracer1.training.dry_run import rehearse
 from tracer1.training.entry import launch
 from tracer1.training.overrides import CONF, check_overrides
 from tracer1.training.study import job as jobs
 from tracer1.training.study import run_job
-from tracer1.training.study.commands import CommandFailed
 from tracer1.training.study.plan import Study
 
 ABLATIONS = sorted(path.stem for path in (CONF / "experiment").glob("ablation_*.yaml"))
+TRAINED = {
+    "chain": ["stage1", "stage2", "stage3"],
+    "stage2": ["stage1", "stage2"],
+    "executor": ["stage1", "stage2"],
+}  # study -> stages
 HELDOUT = (
     "step_success",
     "click_accuracy",
@@ -45,7 +50,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """What a study calls; a training makes a policy, an evaluation a report."""
     made: list[tuple[str, ...]] = []
 
-    def call(script: str, overrides: Sequence[str]) -> None:
+    def call(script: str, overrides: Sequence[str], held: object) -> None:
         made.append((script, *overrides))
         given = dict(text.split("=", 1) for text in overrides if "=" in text)
         folder = Path(given["paths.outputs"]) / given["run_name"]
@@ -117,6 +122,7 @@ def test_every_ablation_has_its_values_on_at_least_three_seeds(experiment: str, 
         studies
     )  # each makes a difference
     *_, last = studies.values()
+    assert [piece.name for piece in last.stages(1, tmp_path)] == TRAINED.get(config.study.name, ["taught", "stage1"])
     assert {side for claim in last.expect for side in claim.partition(":")[0].split(" > ")} <= studies.keys()
     scored = [piece.name for piece in last.scored(last.stages(1, tmp_path), 1, tmp_path)]  # they compose
     alone = config.study.name in ("gamma", "repetition")  # differences that 128 played episodes cannot tell
@@ -191,10 +197,10 @@ def test_a_half_finished_stage_goes_on_from_its_checkpoint(calls: list, tmp_path
 def test_two_studies_side_by_side_share_a_stage(calls: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     at_it, go_on, call = threading.Event(), threading.Event(), jobs.call
 
-    def slowly(script: str, overrides: Sequence[str]) -> None:
+    def slowly(script: str, overrides: Sequence[str], held: object) -> None:
         at_it.set()
         assert go_on.wait(20)
-        call(script, overrides)
+        call(script, overrides, held)
 
     [stage, _] = Study.of(config_of("ablation_chain", tmp_path)["study"]).stages(1, tmp_path)
     monkeypatch.setattr(jobs, "call", slowly)
@@ -273,7 +279,9 @@ def test_ctrl_c_and_a_failed_command_end_the_sweep(
     ):
         asked = []
 
-        def call(script: str, overrides: Sequence[str], error: BaseException = error, asked: list = asked) -> None:
+        def call(
+            script: str, overrides: Sequence[str], held: object, error: BaseException = error, asked: list = asked
+        ) -> None:
             asked.append(script)
             raise error
 

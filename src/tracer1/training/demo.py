@@ -1,10 +1,7 @@
 """The demos: stage 1, stage 2 and an evaluation of each policy, for one or more seeds. It runs the entry points as a user would."""
 
 import json
-import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from tracer1.errors import ConfigError, MissingDependency, Tracer1Error
+from tracer1.errors import ConfigError, MissingDependency
 from tracer1.sandbox import open_sandbox
+from tracer1.training.commands import call
 from tracer1.training.overrides import check_overrides
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -69,10 +67,6 @@ DEMOS: Mapping[str, Demo] = {
         ("demo_tool_stage2", "demo_tool_eval"),
     ),
 }
-
-
-class DemoFailed(Tracer1Error):
-    """One of the demo's commands failed."""
 
 
 _ITS_OWN = ("experiment", "recipe", "demo", "seed", "run_name", "paths.outputs", "paths.output_dir", "ckpt_path")
@@ -136,7 +130,7 @@ def run_seed(demo: Demo, seed: int, outputs: Path, extra: Sequence[str] = ()) ->
     for stage in demo.stages:
         if not (outputs / stage / "policy").is_dir():
             resume = ["ckpt_path=last"] if checkpoints(outputs / stage) else []
-            _call("train.py", [f"+experiment={stage}", *demo.said(stage, extra), *common, *resume])
+            call("train.py", [f"+experiment={stage}", *demo.said(stage, extra), *common, *resume])
     policies = (demo.planner, *(f"{outputs}/{stage}/policy" for stage in demo.stages))
     asked = [f"+experiment={demo.evaluation}", *demo.said(demo.evaluation, extra), *common]
     scores = {}
@@ -150,16 +144,8 @@ def run_seed(demo: Demo, seed: int, outputs: Path, extra: Sequence[str] = ()) ->
 def _evaluated(overrides: Sequence[str], report: Path) -> dict[str, float]:
     """The figures of an evaluation, which is not made again where its report is there."""
     if not report.is_file():
-        _call("eval.py", [*overrides, f"report={report}"])
+        call("eval.py", [*overrides, f"report={report}"])
     return json.loads(report.read_text())
-
-
-def _call(script: str, overrides: Sequence[str]) -> None:
-    command = [sys.executable, str(ROOT / "src" / "tracer1" / script), *overrides]
-    sys.stderr.write(f"$ {shlex.join(command)}\n")
-    code = subprocess.call(command)
-    if code:
-        raise DemoFailed(f"{script} ended with code {code}; run the demo again to go on from its last checkpoint.")
 
 
 def show(demo: Demo, scores: Sequence[Scores], outputs: Path) -> None:

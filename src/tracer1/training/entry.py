@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
@@ -29,6 +30,7 @@ from tracer1.training.sweep_job import in_sweep
 
 INTERRUPTED = 130  # what a shell says of a program that SIGINT has ended
 REQUEUE = 75  # EX_TEMPFAIL of sysexits.h: try again later
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # schedulers: end soon; SLURM's --signal=USR1@600
 LOST = 76  # EX_PROTOCOL: the other side is not there
 RANK_0_FIRST_S = 3.0  # seconds that other ranks wait: what all ranks find is said once, by rank 0, which then ends them
 
@@ -135,6 +137,7 @@ def quiet_libraries() -> None:
     logging.getLogger("DeepSpeed").addFilter(_is_news)
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", r"`isinstance\(treespec", FutureWarning)  # torch to Lightning
+    warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)  # torch to DeepSpeed
     # Deterministic mode would write into every new tensor before it is used: 7 % of a round on a CPU
     torch.utils.deterministic.fill_uninitialized_memory = False
 

@@ -18,12 +18,11 @@ from typing import Protocol
 
 import lightning as L
 
-from tracer1.training.entry import REQUEUE
+from tracer1.training.entry import REQUEUE, STOP_SIGNALS
 from tracer1.training.ranks import gathered
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # schedulers: end soon; SLURM's --signal=USR1@600
 STARTED = time.time()  # of this process, to within its imports
 
 
@@ -72,7 +71,7 @@ class StopSignals(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """In place of Lightning's handlers, its SLURM auto-requeue included, which were registered just before."""
-        for signum in SIGNALS:
+        for signum in STOP_SIGNALS:
             signal.signal(signum, self._note)
 
     def _note(self, signum: int, frame: object) -> None:

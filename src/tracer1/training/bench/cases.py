@@ -19,6 +19,7 @@ from tracer1.models.tiny import make_tiny_planner
 from tracer1.parsing import format_plan
 from tracer1.prompts import full_prompt
 from tracer1.schema import Action, PlanStep, Prompt, Step
+from tracer1.training.entry import quiet_libraries
 
 HORIZON = 4
 TASK = "Open the settings, look for the network page and switch the wireless connection off, then go back."
@@ -186,5 +187,6 @@ def make_responses(case: Case) -> list[list[int]]:
 
 def save_backbone(case: Case, folder: Path) -> Path:
     """Writes the case's backbone where both sides of a comparison load it from."""
+    quiet_libraries()
     make_backbone(case).save(folder)
     return folder

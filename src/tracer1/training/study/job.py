@@ -15,7 +15,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from tracer1.errors import ConfigError
-from tracer1.training.study.commands import call
+from tracer1.training.commands import Held, call
 from tracer1.training.study.plan import Piece, Study
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ def run_job(config: Mapping[str, Any], said: Sequence[str]) -> dict[str, float]:
         ConfigError: a mistake in the study, before anything is trained.
         CommandFailed: a training or an evaluation has failed.
         KeyboardInterrupt: Ctrl-C, with a line that says how to go on.
+        SystemExit: stopped otherwise, with `REQUEUE`.
     """
     check_said(said)
     study, seed = Study.of(config["study"]), config["seed"]
@@ -94,18 +95,18 @@ def run_piece(piece: Piece, place: Sequence[str]) -> None:
     """
     if piece.finished:
         return
-    with _alone(piece.folder):
+    with _alone(piece.folder) as lock:
         if piece.finished:  # another study's process was at it
             return
         where = [f"paths.outputs={piece.folder.parent}", f"run_name={piece.folder.name}", *place]
         if piece.script == "train.py" and any(piece.folder.glob("round-*.ckpt")):
             where.append("ckpt_path=last")
-        call(piece.script, [*piece.overrides, *where])
+        call(piece.script, [*piece.overrides, *where], lock)
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Studies side by side share stages: one trains it, the others wait. A killed process holds nothing."""
+def _alone(folder: Path) -> Iterator[Held]:
+    """Studies side by side share stages: one trains it, the others wait. When a study is killed, its command holds the lock to its end."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         try:
@@ -113,7 +114,7 @@ def _alone(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             log.info("another study is at %s: waiting for it", folder.name)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield Held(lock.fileno())
 
 
 def read_figures(report: Path) -> dict[str, float]:
