@@ -23,6 +23,7 @@ NAMES = {
     "val/heldout/step_success": "step success",
     "val/heldout/click_accuracy": "click accuracy",
     "val/heldout/type_match": "type match",
+    "val/heldout/reward_coordinate_match": "coordinate match",
     "val/heldout/trajectory_reward": "trajectory reward",
     "val/heldout/repeating": "repeating plans",
     "val/heldout/repeating_more": "... more than the expert",
