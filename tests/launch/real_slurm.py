@@ -67,7 +67,7 @@ def real_slurm(folder: Path, nodes: int) -> Iterator[RealSlurm]:
     """A cluster until the end of the context."""
     host = socket.gethostname().partition(".")[0]
     ports = [_free_port() for _ in range(nodes + 1)]
-    names = ["localhost", *(f"node{i}" for i in range(1, nodes))]  # ranks look up the first one only
+    names = [host, *(f"{host}-{i}" for i in range(1, nodes))]  # ranks look up the first one only
     lines = [NODE.format(name=name, host=host, port=port) for name, port in zip(names, ports[1:], strict=True)]
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
     conf = folder / "slurm.conf"
@@ -94,7 +94,12 @@ def real_slurm(folder: Path, nodes: int) -> Iterator[RealSlurm]:
                     _until((folder / "munge.socket").exists, "munged answers")
         slurm = RealSlurm(conf)
         _until(lambda: slurm.run("sinfo", "--noheader", "--format=%D %t").split() == [str(nodes), "idle"], "nodes")
-        yield slurm
+        try:
+            yield slurm
+        finally:  # slurmd would leave the tasks of its jobs running
+            slurm.run("scancel", f"--user={user}", "--full")
+            slurm.run("scancel", f"--user={user}", "--signal=KILL")
+            _until(lambda: not slurm.run("squeue", "--noheader"), "no job is left")
     finally:
         for daemon in reversed(running):
             daemon.terminate()

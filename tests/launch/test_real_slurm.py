@@ -102,6 +102,7 @@ def test_what_comes_between_is_not_seen_in_the_end(slurm: RealSlurm, toy: Path, 
     job = submit(slurm, toy, "run", retries=int(how == "a rank is killed"))
     wait(slurm, job, begun(run))
     if how == "a rank is killed":
+        wait(slurm, job, lambda _: any(run.glob("round-*.ckpt")))  # before, a run would be begun anew
         os.kill(rank_of(1, "run"), signal.SIGKILL)
     else:
         slurm.run("scancel", f"--signal={'USR1' if how == 'the notice' else 'TERM'}", "--batch", job)
