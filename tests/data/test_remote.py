@@ -189,7 +189,8 @@ def manifest_of(name: str, content: bytes) -> bytes:
 
 
 def copies(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.endswith(".lock"))
+    """Of shards."""
+    return sorted(path for path in folder.iterdir() if not path.name.endswith((".lock", "-manifest.json")))
 
 
 def test_the_cache_keeps_one_whole_copy(server, shard, tmp_path):
@@ -225,6 +226,23 @@ def test_a_shard_that_was_written_again_gets_another_copy(server, tmp_path):
     assert all_keys(url, cache=folder) == ["toy-new-000", "toy-new-001"]
 
 
+def test_a_training_with_copies_begins_while_the_store_is_down(shard, tmp_path, caplog):
+    folder = tmp_path / "cache"
+    with serving({"a.tar": shard, "b.tar": shard, "manifest.json": manifest_of("a.tar", shard)}) as up:
+        url, other = f"{up.url}/a.tar", f"{up.url}/b.tar"
+        all_keys(url, cache=folder)
+        cache_module._manifest.cache_clear()  # as a new run does
+        up.fail("manifest.json", *[("status", 503)] * 5)
+        assert all_keys(url, cache=folder) == EVERY
+        assert [name for name, _ in up.asked].count("a.tar") == 1
+        assert "its copy from an earlier run says which shards these are" in caplog.text
+        up.fail("b.tar", *[("status", 503)] * 5)
+        assert "See whether its server is up" in error_of(other, cache=folder)  # of this one there is no copy
+        up.fail("manifest.json", *[("status", 503)] * 5)
+        assert "See whether its server is up" in error_of(url, cache=tmp_path / "empty")
+        assert copies(folder) == [cached(url, folder)]
+
+
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"shards": []}', b'{"shards": null}'])
 def test_a_damaged_manifest_does_not_stop_the_reading(server, tmp_path, content):
     server.files["manifest.json"] = content
@@ -239,6 +257,22 @@ def test_what_a_killed_process_left_is_removed(server, tmp_path):
     left.write_bytes(b"half")
     assert all_keys(url, cache=folder) == EVERY
     assert copies(folder) == [path]
+
+
+class NoCredentialsError(Exception):
+    """botocore's."""
+
+
+def test_missing_credentials_are_not_asked_for_again(monkeypatch, caplog):
+    def without(self, *_, **__):
+        raise NoCredentialsError("Unable to locate credentials")
+
+    for name in ("info", "glob"):
+        monkeypatch.setattr(MemoryFileSystem, name, without)
+    assert "Unable to locate credentials; set what" in error_of("memory://set/a.tar")
+    with pytest.raises(DataError, match="AWS_ACCESS_KEY_ID"):
+        expand_urls(["memory://set/*.tar"])
+    assert "attempt" not in caplog.text
 
 
 READER = """

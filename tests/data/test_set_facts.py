@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from shaky_server import serving
 from toy_steps import trajectory
 
@@ -56,6 +57,18 @@ def test_a_missing_or_damaged_manifest_leaves_sizes(shards: Path, caplog: pytest
         training = facts_of_sets(sets(shards), 0.0)[0]
         assert training.profile == {"shards": 1, "trajectories": 0, "steps": 0, "bytes": size, "not_in_a_manifest": 1}
     assert "cannot be read" in caplog.text
+
+
+def test_a_store_that_fails_in_its_own_way_ends_no_training(monkeypatch):
+    class EndpointConnectionError(Exception):
+        """botocore's: neither an OSError nor ours."""
+
+    def down(self, *_, **__):
+        raise EndpointConnectionError("Could not connect to the endpoint URL")
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", down)
+    [facts] = facts_of_sets({"a": {"train": ["memory://set/a.tar"], "val": [], "weight": 1.0}}, 0.0)
+    assert facts.profile["not_in_a_manifest"] == 1
 
 
 def test_shards_on_a_web_server_are_those_of_the_folder(shards: Path):

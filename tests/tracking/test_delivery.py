@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tracer1.tracking.delivery import Delivery, Pace
+from tracer1.tracking.delivery import Delivery, Pace, _short
 from tracer1.tracking.journal import Journal, RunRecord
 
 QUICK = Pace(between_s=0.0, first_retry_s=0.02, last_retry_s=0.05)
@@ -30,6 +30,8 @@ class FakeStore:
         self.models: list[tuple[str, str]] = []
         self.order: list[object] = []
         self.bad_step = self.bad_file = None
+        self.closed = False  # the store of the files alone
+        self.uploads = 0
         self.file_cuts_the_line = False
         self.file_s = 0.0
 
@@ -57,7 +59,7 @@ class FakeStore:
     def send_artifact(self, path: Path, inside: str) -> None:
         self._take_file()
         if path.name == self.bad_file:
-            raise PermissionError("the bucket is closed")
+            raise Refusal("no such kind of file")
         self.files.append((inside, path.name))
         self.order.append(path.name)
 
@@ -67,6 +69,9 @@ class FakeStore:
 
     def _take_file(self) -> None:
         time.sleep(self.file_s)
+        self.uploads += 1
+        if self.closed:
+            raise PermissionError("500: the bucket is closed")
         self.down = self.down or self.file_cuts_the_line
         self._answer()
 
@@ -179,16 +184,76 @@ def test_a_refused_line_holds_up_no_other(tmp_path: Path) -> None:
     assert setup.delivery.dropped == 1
 
 
-def test_a_file_that_cannot_be_sent_holds_up_no_figure_and_is_given_up(tmp_path: Path) -> None:
+def test_a_file_that_is_refused_holds_up_nothing_and_is_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     setup = Setup(tmp_path)
     setup.store.bad_file = "bad"
+    (tmp_path / "tables").mkdir()
     for name in ("tables/bad", "tables/good", "config.yaml"):
+        (tmp_path / name).touch()
         setup.journal.append({"time": 1.0, "artifact": name})
     setup.log(0, 1)
-    wait_until(lambda: setup.delivery.dropped == 1)
     assert setup.delivery.flush(10)
+    assert setup.delivery.dropped == 1
     assert setup.store.steps == [0, 1]
     assert setup.store.files == [("tables", "good"), ("", "config.yaml")]
+    assert "MLflow refuses" in caplog.text
+
+
+def test_a_file_that_is_gone_is_given_up(tmp_path: Path) -> None:
+    setup = Setup(tmp_path)
+    setup.store.closed = True
+    setup.journal.append({"time": 1.0, "artifact": "gone"})
+    setup.log(0)
+    assert setup.delivery.flush(10)
+    assert (setup.delivery.dropped, setup.delivery.unsent()) == (1, 0)
+
+
+def test_files_wait_for_their_store_and_figures_do_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The server is well and its bucket is not, e.g. for an hour: nothing is given up, and the status is there."""
+    setup = Setup(tmp_path)
+    setup.store.closed = True
+    names = ["a", "b", "c", "d", "policy"]
+    for name in names:
+        (tmp_path / name).touch()
+        setup.journal.append({"time": 1.0, "artifact": name})
+    setup.delivery.wanted.status = "FINISHED"
+    setup.log(0)
+    wait_until(lambda: setup.store.uploads > 20)  # many attempts, and never all files in one
+    setup.log(1)
+    wait_until(lambda: setup.store.steps == [0, 1])
+    assert setup.store.statuses == ["FINISHED"]
+    assert not setup.delivery.flush(5)
+    assert (setup.delivery.dropped, setup.delivery.unsent()) == (0, 5)
+    assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
+    assert "its store of files does not take a (PermissionError: 500: the bucket is closed)" in caplog.text
+    assert "not reachable" not in caplog.text
+    setup.store.closed = False
+    assert setup.delivery.flush(10)
+    assert sorted(name for _, name in setup.store.files) == names
+    assert setup.delivery.unsent() == 0
+
+
+def test_the_next_process_sends_what_the_store_of_files_did_not_take(tmp_path: Path) -> None:
+    first = Setup(tmp_path)
+    first.store.closed = True
+    (tmp_path / "policy").mkdir()
+    first.journal.append({"time": 1.0, "model": {"name": "planner", "folder": "policy"}})
+    first.log(0)
+    wait_until(lambda: first.store.uploads > 3)
+    second = Setup(tmp_path)
+    assert second.delivery.unsent() == 1
+    second.log(1)
+    assert second.delivery.flush(10)
+    assert second.store.models == [("policy", "planner")]
+
+
+def test_the_start_and_the_end_of_an_error_are_told() -> None:
+    said = _short(OSError(f"http://{'x' * 400} answered 500"))
+    assert said.startswith("OSError: http://x")
+    assert said.endswith("x answered 500")
+    assert len(said) < 260
 
 
 def test_a_file_that_meets_an_outage_is_not_given_up(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Keeps local copies of shards that lie elsewhere, for all ranks and workers of a machine. It knows nothing about what is in them.
 
 A copy appears under its name only when it is whole and, where a `manifest.json` lies beside the shards, is the one listed there.
-Nothing is ever removed: the folder grows to the size of the shards that were read, and may be deleted while nothing runs. When its
-disk is full, shards are read without a copy.
+The manifest is copied, too: with both, a training begins while the store is down. Nothing is ever removed: the folder grows to the size
+of the shards that were read, and may be deleted while nothing runs. When its disk is full, shards are read without a copy.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tracer1.data.remote import CHUNK, UnreadableShard, open_remote
+from tracer1.data.remote import CHUNK, UnreachableShard, UnreadableShard, open_remote
 from tracer1.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def cached(url: str, folder: Path) -> Path | None:
         UnreadableShard: The shard cannot be fetched, or is not the one that the manifest lists.
         ConfigError: The folder cannot be written to.
     """
-    listed = _manifest(url.partition("?")[0].rpartition("/")[0]).get(_file_name(url), {})
+    listed = _manifest(url.partition("?")[0].rpartition("/")[0], Path(folder)).get(_file_name(url), {})
     path = Path(folder) / _copy_name(url, listed.get("sha256", ""))
     if path.exists():  # it was checked before it got this name
         return path
@@ -72,17 +72,41 @@ def _copy_name(url: str, sha256: str) -> str:
 
 
 @functools.cache
-def _manifest(folder: str) -> dict[str, Any]:
-    """What the manifest beside the shards says of each, by name; empty where there is none that can be read."""
+def _manifest(folder: str, copies: Path) -> dict[str, Any]:
+    """What the manifest beside the shards says of each, by name; empty where there is none that can be read.
+
+    Raises:
+        UnreachableShard: The store is down, and the manifest was never copied.
+    """
+    url = f"{folder}/{MANIFEST}"
+    copy = copies / _copy_name(url, "")
     try:
-        with open_remote(f"{folder}/{MANIFEST}") as stream:
-            shards = json.loads(stream.read())["shards"]
+        with open_remote(url) as stream:
+            text = stream.read()
+        shards = json.loads(text)["shards"]
+        _keep(text, copy)
+    except UnreachableShard:
+        if not copy.is_file():
+            raise
+        log.warning("%s is not reachable; its copy from an earlier run says which shards these are.", url)
+        shards = json.loads(copy.read_bytes())["shards"]
     except UnreadableShard:
         return {}
     except (ValueError, KeyError, TypeError) as error:
         log.warning("%s/%s is damaged (%s); the shards beside it are not compared with it.", folder, MANIFEST, error)
         return {}
     return shards if isinstance(shards, dict) else {}
+
+
+def _keep(text: bytes, path: Path) -> None:
+    """A copy of a manifest, whole or not at all; without one the next start needs the store."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as copy:
+            copy.write(text)
+        os.replace(copy.name, path)
+    except OSError as error:
+        log.debug("No copy of the manifest: %s", error)
 
 
 @contextlib.contextmanager

@@ -19,11 +19,21 @@ WAITS = (1, 2, 4, 8, 16, 30, 30)  # seconds before each further attempt; a byte 
 STALL_S = 60.0  # an http server that says nothing for so long counts as broken
 WORTH_ANOTHER_TRY = {408, 425, 429}  # of the answers 4xx; the others stay as they are
 CHUNK = 1 << 20  # bytes
+NO_CREDENTIALS = {
+    "NoCredentialsError",
+    "PartialCredentialsError",
+    "ProfileNotFound",
+    "DefaultCredentialsError",
+}  # botocore, google
 _NO_STAMP = "none"
 
 
 class UnreadableShard(DataError):
     """A shard that is missing or cut off: nothing behind that place can be read, so there is nothing to skip."""
+
+
+class UnreachableShard(UnreadableShard):
+    """Its server gives no answer, or none but errors of its own; another day it may."""
 
 
 def filesystem(url: str) -> tuple[Any, str]:
@@ -35,6 +45,7 @@ def filesystem(url: str) -> tuple[Any, str]:
     """
     from fsspec.core import url_to_fs
 
+    logging.getLogger("aiobotocore").setLevel(logging.WARNING)  # it says at every start where it found credentials
     try:
         return url_to_fs(url)
     except ImportError as error:
@@ -63,18 +74,17 @@ def list_remote(pattern: str) -> list[str]:
             return sorted(store.unstrip_protocol(name) for name in store.glob(path))
         except Exception as error:  # stores raise whatever their libraries do
             if reason := _for_good(error):
-                raise DataError(_not_listed(pattern, reason)) from error
+                raise DataError(
+                    f"The shards {pattern} cannot be listed ({reason}). Correct data.sets, or write the names out with braces, "
+                    "in quotes on a command line: \"['s3://bucket/gui-train-{000000..000012}.tar']\"."
+                ) from error
             if attempt == len(WAITS):
-                raise DataError(_not_listed(pattern, _said(error))) from error
+                raise DataError(
+                    f"The shards {pattern} cannot be listed: {len(WAITS) + 1} attempts in a row failed, the last with "
+                    f"{_said(error)}. See whether its server is up."
+                ) from error
             _wait(pattern, f"cannot be listed ({_said(error)})", attempt)
     raise AssertionError("the last attempt returns or raises")
-
-
-def _not_listed(pattern: str, reason: str) -> str:
-    return (
-        f"The shards {pattern} cannot be listed ({reason}). Correct data.sets, or write the names out with braces, e.g. "
-        "gui-train-{000000..000012}.tar."
-    )
 
 
 def open_remote(url: str) -> BinaryIO:
@@ -161,7 +171,7 @@ class RemoteFile(io.RawIOBase):
                 f"Shard {self.url} cannot be read{there}: {reason}. Correct data.sets, or put the shard back."
             ) from error
         if self._failures == len(WAITS):
-            raise UnreadableShard(
+            raise UnreachableShard(
                 f"Shard {self.url} cannot be read on {where}: {len(WAITS) + 1} attempts in a row failed, the last with "
                 f"{_said(error)}. See whether its server is up, and go on from the last checkpoint."
             ) from error
@@ -215,6 +225,8 @@ def _for_good(error: Exception) -> str | None:
         return f"access is denied{'' if status is None else f' (HTTP {status})'}"
     if isinstance(status, int) and 400 <= status < 500 and status not in WORTH_ANOTHER_TRY:
         return f"the server refuses it (HTTP {status})"
+    if type(error).__name__ in NO_CREDENTIALS:
+        return f"{_said(error)}; set what the store's own tools read, e.g. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     if isinstance(error, (IsADirectoryError, ValueError, NotImplementedError)):
         return _said(error)
     return None

@@ -5,11 +5,9 @@ delivery goes on where the store stopped acknowledging. Whatever the store does 
 sees none of it.
 """
 
-import json
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +19,7 @@ from tracer1.tracking.journal import FILES, RunRecord, read_lines
 log = logging.getLogger(__name__)
 
 LINES_PER_SEND = 200
-ARTIFACT_TRIES = 3
+FAILED_FILES = 3  # in one attempt: the store of the files is down then, and would have each wait for its end
 HURRIED_RETRY_S = 0.5
 WARNINGS = 3  # about lines the store refuses; a run deleted by hand would refuse them all
 
@@ -82,10 +80,12 @@ class Delivery:
         self._store: Store | None = None
         self._described: tuple[dict[str, str], dict[str, str]] | None = None
         self._status = ""
-        self._tries: Counter[str] = Counter()  # of files that failed while the store was well
+        self._files_failed = 0  # attempts in a row in which the store was well and a file was not taken
+        self._files_due = 0.0  # when files are tried again
         self._uploading = False
         self._changed = threading.Condition()
         self._asked = self._done = 0  # calls of `notify`, and how many of them are delivered
+        self._tried = 0  # how many of them are delivered but for files
         self._begun = self._ended = 0  # attempts
         self._failures = 0  # failed attempts since the last success
         self._hurry = False
@@ -111,7 +111,8 @@ class Delivery:
         """
         until = time.monotonic() + files_s
         with self._changed:
-            goal, last_attempt = self._asked, self._begun + 1 if self._failures else None
+            down = self._failures or self._files_failed
+            goal, last_attempt = self._asked, self._begun + 1 if down else None
 
             def over() -> bool:
                 return self._done >= goal or (last_attempt is not None and self._ended >= last_attempt)
@@ -135,7 +136,7 @@ class Delivery:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._asked > self._done)
+                self._changed.wait_for(self._something_to_do, self._until_files_s())
                 self._changed.wait_for(lambda: self._hurry, self._pause_s())
                 goal = self._asked
                 self._begun += 1
@@ -143,29 +144,40 @@ class Delivery:
             with self._changed:
                 self._ended += 1
                 self._uploading = False
-                self._done = goal if succeeded else self._done
+                self._tried = goal if succeeded else self._tried
+                self._done = goal if succeeded and not self._record.late else self._done
                 self._failures = 0 if succeeded else self._failures + 1
                 self._changed.notify_all()
-            if not succeeded and self._hurry:
+            if self._hurry and self._done < goal:
                 time.sleep(HURRIED_RETRY_S)
+
+    def _something_to_do(self) -> bool:
+        return self._asked > self._tried or (self._hurry and self._asked > self._done)
+
+    def _until_files_s(self) -> float | None:
+        return max(0.0, self._files_due - time.monotonic()) if self._record.late and self._asked else None
 
     def _pause_s(self) -> float:
         if self._failures:
-            return min(self._pace.first_retry_s * 2 ** min(self._failures - 1, 20), self._pace.last_retry_s)
+            return self._retry_s(self._failures)
         return self._pace.between_s if self._store else 0.0  # the first delivery is made at once
 
+    def _retry_s(self, failures: int) -> float:
+        return min(self._pace.first_retry_s * 2 ** min(failures - 1, 20), self._pace.last_retry_s)
+
     def _attempt(self) -> bool:
-        """Makes the store equal to what is wanted; True if it is. Catches all: a store's trouble is not the training's."""
+        """Makes the store equal to what is wanted; True if it is, but for files that are tried again later.
+
+        Catches all: a store's trouble is not the training's.
+        """
         try:
             if self._store is None:
                 self._store = self._open_store()
                 self._record.save(self._folder / "run.json")
             self._describe(self._store)
             self._send_lines(self._store)
-            self._uploading = bool(self._record.late)
-            while self._record.late:
-                self._send_file(self._store)
-                self._send_lines(self._store)  # what was logged while the file was on its way
+            if self._hurry or time.monotonic() >= self._files_due:
+                self._send_files(self._store)
             if self._status != self.wanted.status:
                 status = self.wanted.status
                 self._store.set_status(status)
@@ -222,24 +234,46 @@ class Delivery:
                     raise
                 self._drop(f"a line of step {line.get('step')}", error)
 
-    def _send_file(self, store: Store) -> None:
-        """Sends the file that has waited longest. One that fails while the store is well is tried again later, and not for ever."""
-        line = self._record.late[0]
-        what = self._folder / (line["model"]["folder"] if "model" in line else line["artifact"])
-        try:
-            if "model" in line:
-                store.register(what, line["model"])
-            else:
-                store.send_artifact(what, "/".join(Path(line["artifact"]).parts[:-1]))
-        except Exception as error:
-            store.check()  # raises where the store is down, which is no fault of the file
-            key = json.dumps(line, sort_keys=True)
-            self._tries[key] += 1
-            if self._tries[key] < ARTIFACT_TRIES and what.exists():
-                raise
-            self._drop(str(what), error)
-        self._record.late.pop(0)
-        self._record.save(self._folder / "run.json")
+    def _send_files(self, store: Store) -> None:
+        """Those that wait, the longest first. What the store cannot take now holds up neither figures nor other files, and is kept."""
+        self._uploading = bool(self._record.late)
+        failed: list[Mapping[str, Any]] = []
+        while len(failed) < FAILED_FILES and (line := next((o for o in self._record.late if o not in failed), None)):
+            what = self._folder / (line["model"]["folder"] if "model" in line else line["artifact"])
+            try:
+                self._send_file(store, what, line)
+            except Exception as error:
+                store.check()  # raises where the store itself is down
+                if self._refused(error) or not what.exists():
+                    self._drop(str(what), error)
+                else:
+                    failed.append(line)
+                    if not self._files_failed and len(failed) == 1:
+                        self._put_off(what, error)
+            self._record.late.remove(line)
+            self._record.late += [line] if line in failed else []  # behind the others
+            self._record.save(self._folder / "run.json")
+            self._send_lines(store)  # what was logged while the file was on its way
+        if self._files_failed and not failed:
+            log.info("MLflow's store of files answers again.")
+        self._files_failed = self._files_failed + 1 if failed else 0
+        self._files_due = time.monotonic() + self._retry_s(self._files_failed) if failed else 0.0
+
+    @staticmethod
+    def _send_file(store: Store, what: Path, line: Mapping[str, Any]) -> None:
+        if "model" in line:
+            store.register(what, line["model"])
+        else:
+            store.send_artifact(what, "/".join(Path(line["artifact"]).parts[:-1]))
+
+    def _put_off(self, what: Path, error: Exception) -> None:
+        log.warning(
+            "MLflow answers, but its store of files does not take %s (%s). The training goes on; the file stays in %s, and is "
+            "sent when it is taken, by the next process if need be.",
+            what.name,
+            _short(error),
+            self._folder,
+        )
 
     def _drop(self, what: str, error: Exception) -> None:
         self.dropped += 1
@@ -253,6 +287,6 @@ class Delivery:
 
 
 def _short(error: Exception) -> str:
-    """The kind of an error and the start of its first line; MLflow's messages quote whole addresses."""
+    """The kind of an error, the start and the end of its first line; MLflow's messages quote whole addresses in between."""
     text = without_passwords(f"{type(error).__name__}: {error}".split("\n")[0])
-    return text if len(text) <= 250 else text[:250] + "…"
+    return text if len(text) <= 250 else f"{text[:120]} … {text[-130:]}"

@@ -89,6 +89,7 @@ class RunLogger(Logger):
         self.experiment_name, self.tracking_uri = experiment, tracking_uri
         self.checkpoints, self.register, self._sweep, self._mlflow = checkpoints, register, Sweep.of(sweep), mlflow
         self.pace = Pace()
+        self.results_follow = False  # whoever sets it logs the results after a successful fit, and finalizes then
         self._wanted = Wanted(tags={key: str(value) for key, value in (tags or {}).items()})
         self._config: dict[str, Any] = {}
         self._resumed: dict[str, Any] | None = None
@@ -215,6 +216,8 @@ class RunLogger(Logger):
     def finalize(self, status: str) -> None:
         """Sets the run's status and waits, at most `FINALIZE_S`, until MLflow has everything; longer while files are on their way.
 
+        Where results follow, a success is not waited for: Lightning says it before they are there.
+
         Args:
             status: `success`, `failed` or `interrupted`. Logging again afterwards sets the run back to running.
         """
@@ -224,12 +227,14 @@ class RunLogger(Logger):
             status = "interrupted"  # Lightning says "failed" for Ctrl-C and for a cluster's SIGTERM too
         self._wanted.status = STATUSES.get(status, "FAILED")
         self._delivery.notify()
+        if self.results_follow and self._wanted.status == "FINISHED":
+            return
         if not self._delivery.flush(FINALIZE_S, FILES_S if self._wanted.status == "FINISHED" else 0.0):
             log.warning(
-                "MLflow at %s has not taken %d lines of %s. Resume the run to send them.",
+                "MLflow at %s has not taken %d lines or files of %s. Resume the run to send them.",
                 without_passwords(self.tracking_uri),
                 self._delivery.unsent(),
-                self.output_dir / "metrics.jsonl",
+                self.output_dir,
             )
 
     def _open_record(self) -> None:

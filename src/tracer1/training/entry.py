@@ -138,6 +138,9 @@ def quiet_libraries() -> None:
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", r"`isinstance\(treespec", FutureWarning)  # torch to Lightning
     warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)  # torch to DeepSpeed
+    warnings.filterwarnings(
+        "ignore", r"The `srun` command is available"
+    )  # Lightning, wherever SLURM's tools are installed
     # Deterministic mode would write into every new tensor before it is used: 7 % of a round on a CPU
     torch.utils.deterministic.fill_uninitialized_memory = False
 

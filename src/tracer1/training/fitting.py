@@ -50,6 +50,7 @@ def fit_and_export(
         run.logger.start()
         if steps is not None:
             record_data(run.logger, steps)
+        run.logger.results_follow = True
     try:
         trainer.fit(module, train_dataloaders=stream, ckpt_path=load and str(load), weights_only=False)
     except BaseException as error:

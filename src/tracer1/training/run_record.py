@@ -13,7 +13,6 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from tracer1.data.datamodule import StepDataModule
 from tracer1.data.set_facts import facts_of_sets
-from tracer1.errors import Tracer1Error
 from tracer1.tracking.journal import read_metrics
 from tracer1.tracking.mlflow_logger import RunLogger
 from tracer1.training.checkpoints import best_checkpoint, checkpoints
@@ -29,7 +28,7 @@ def record_data(logger: RunLogger, steps: StepDataModule) -> None:
     """Logs each data set with its digest, and its manifest as a file `data/<context>-<name>.json`. Never stops a training."""
     try:
         sets = facts_of_sets(steps.sets, steps.val_fraction)
-    except (Tracer1Error, OSError) as error:  # whoever reads the shards says it louder
+    except Exception as error:  # stores raise whatever their libraries do; whoever reads the shards says it louder
         log.warning("The run's data sets are not recorded: %s", error)
         return
     for facts in sets:
@@ -63,6 +62,7 @@ def record_results(logger: RunLogger) -> None:
         if len(names) == 1:  # MLflow's table of versions shows the first letters of a tag
             figures = {name.removeprefix(f"val/{next(iter(names))}/"): value for name, value in figures.items()}
         logger.log_model(folder / "policy", round_, figures)
+    logger.results_follow = False
     logger.finalize("success")
 
 
