@@ -4,6 +4,8 @@ import logging
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -273,3 +275,28 @@ def test_what_a_broken_database_answers_is_raised_and_not_printed(
     with pytest.raises(MlflowException, match="no such table"):
         client.get_run("0" * 32)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_trainings_that_begin_at_once_share_a_new_database(tmp_path: Path) -> None:
+    """Each in a process of its own; MLflow makes the tables in some twenty migrations, and locks none of them."""
+    program = (
+        "import sys\nfrom tracer1.tracking.mlflow_store import connected, experiment_id_of\n"
+        "print('ready', flush=True)\nsys.stdin.readline()\n"
+        "client = connected(sys.argv[1])\nclient.create_run(experiment_id_of(client, sys.argv[1], 'e'))\n"
+    )
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    for one in begun:
+        assert one.stdout.readline() == b"ready\n"
+    for one in begun:
+        one.stdin.write(b"go\n")
+        one.stdin.flush()
+    said = [one.communicate(timeout=120)[1].decode() for one in begun]
+    assert [one.returncode for one in begun] == [0, 0], said
+    assert len(connected(uri).search_runs(["1"])) == 2

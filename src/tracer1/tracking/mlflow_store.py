@@ -4,6 +4,7 @@ Safe to repeat: a figure sent twice with the same time, step and value is one fi
 acknowledged is found again by its tag.
 """
 
+import fcntl
 import json
 import logging
 import os
@@ -165,11 +166,34 @@ def connected(tracking_uri: str) -> MlflowClient:
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # prints a traceback of what it raises anyway
+    logging.getLogger("urllib3.connectionpool").setLevel(
+        logging.ERROR
+    )  # every attempt; delivery says once what came of it
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a fresh database would print a page of migrations
     database = database_file(tracking_uri)
-    if database is not None:
-        database.parent.mkdir(parents=True, exist_ok=True)
+    if database is None:
+        return MlflowClient(tracking_uri)
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(database):
+        if not database.is_file():
+            new = database.with_name(f"{database.name}.new")
+            new.unlink(missing_ok=True)
+            MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)  # makes the tables
+            os.replace(new, database)
     return MlflowClient(tracking_uri)
+
+
+@contextmanager
+def _alone(database: Path) -> Iterator[None]:
+    """Two processes that make the tables of one new file at once, or one that is killed at it, would leave it broken for good."""
+    try:
+        lock = database.with_name(f"{database.name}.lock").open("w")
+    except OSError:  # a folder that is only read from
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def experiment_id_of(client: MlflowClient, tracking_uri: str, name: str) -> str:
