@@ -3,7 +3,7 @@
 
     make demo                              # installs, then runs this
     .venv/bin/python tools/demo.py --seeds 1 2 3
-    .venv/bin/python tools/demo.py --demo tool        # tool use instead of web pages: needs bubblewrap and tesseract-ocr
+    .venv/bin/python tools/demo.py --demo tool        # tool use instead of web pages: needs bubblewrap, tesseract-ocr, '.[tools]'
 Stopped half-way, it goes on from the last checkpoint when it is run again.
 """
 

@@ -90,6 +90,10 @@ def test_a_mistake_and_a_missing_sandbox_are_found_before_anything_is_trained(
     check(DEMOS["gui"])  # needs neither
     with pytest.raises(MissingDependency, match="apt-get install tesseract-ocr"):
         check(TOOL, ["executor.sandbox=unsafe"])
+    with monkeypatch.context() as without:
+        without.setattr(demos, "find_spec", lambda name: None if name == "pytesseract" else object())
+        with pytest.raises(MissingDependency, match=r"need pytesseract: .venv/bin/pip install -e '.\[tools\]'"):
+            check(TOOL, ["executor.sandbox=unsafe"])
     for arguments, said in (
         ((), "apt-get install bubblewrap"),
         (("demo=null",), "set demo=gui or demo=tool"),

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -17,6 +18,7 @@ from tracer1.training.commands import call
 from tracer1.training.overrides import check_overrides
 
 ROOT = Path(__file__).resolve().parents[3]
+TOOL_PACKAGES = ("pytesseract", "sympy", "pandas", "openpyxl", "cv2")  # of the extra `tools`
 COLUMNS = ("before", "after stage 1", "after stage 2")
 
 Scores = dict[str, dict[str, float]]  # column -> metric -> value
@@ -101,7 +103,7 @@ def check(demo: Demo, extra: Sequence[str] = ()) -> None:
 
     Raises:
         ConfigError: `extra` holds a mistake.
-        MissingDependency: no sandbox, or no tesseract, for a stage that runs tools.
+        MissingDependency: no sandbox, no packages of the extra `tools`, or no tesseract, for a stage that runs tools.
     """
     for stage in demo.stages:
         executor = check_overrides("train", [f"+experiment={stage}", *demo.said(stage, extra)])["executor"]
@@ -111,6 +113,11 @@ def check(demo: Demo, extra: Sequence[str] = ()) -> None:
 
 def _check_tools(sandbox: str | Mapping[str, Any]) -> None:
     open_sandbox(**({"kind": sandbox} if isinstance(sandbox, str) else sandbox)).close()
+    lacking = [name for name in TOOL_PACKAGES if find_spec(name) is None]
+    if lacking:
+        raise MissingDependency(
+            f"The tools of this demo need {', '.join(lacking)}: .venv/bin/pip install -e '.[tools]'."
+        )
     if shutil.which("tesseract") is None:
         raise MissingDependency("The tools of this demo read pictures with tesseract: apt-get install tesseract-ocr.")
 
