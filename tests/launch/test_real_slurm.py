@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,22 @@ def rank_of(node: int, run: str) -> int:
         if "python" in program and f"run_name={run}" in said and f"SLURM_NODEID={node}" in around:
             return int(folder.name)
     raise AssertionError(f"no process of {run} on node {node}")
+
+
+def test_trainers_know_when_their_time_is_up(slurm: RealSlurm, tmp_path: Path):
+    train = tmp_path / "train.py"
+    train.write_text("import os\nprint(os.environ['SLURM_JOB_END_TIME'])\n")
+    slurm.environment |= {"TRACER1_TRAIN": str(train), "TRACER1_PYTHON": sys.executable}
+    slurm.environment |= {"TRACER1_OUTPUTS": str(tmp_path)}
+    size = ["--ntasks-per-node=1", "--cpus-per-task=1", "--gpus-per-node=0", "--time=30", "--signal=B:USR1@60"]
+    script = str(ROOT / "tools" / "launch.sbatch")
+    job = slurm.run("sbatch", "--parsable", *size, f"--output={tmp_path}/out", script).strip()
+    state = wait(
+        slurm, job, lambda state: state["JobState"] in ("RUNNING", "COMPLETED") and state["EndTime"] != "Unknown"
+    )
+    began = datetime.fromisoformat(state["StartTime"])
+    wait(slurm, job, over)
+    assert (tmp_path / "out").read_text().strip() == f"{(began + timedelta(minutes=30)).timestamp():.0f}"
 
 
 @pytest.mark.parametrize("how", ["the notice", "a preemption", "a rank is killed"])

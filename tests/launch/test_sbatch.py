@@ -145,6 +145,24 @@ def test_what_the_trainers_are_told(slurm: Slurm):
 
 
 @pytest.mark.parametrize(
+    ("own", "ends", "told"),
+    [
+        ("", "2027-01-02T03:04:05", time.mktime((2027, 1, 2, 3, 4, 5, 0, 0, -1))),
+        ("1800000000", "2027-01-02T03:04:05", 1_800_000_000),  # newer SLURMs say it themselves
+        ("", "N/A", None),
+        ("", "", None),
+    ],
+)
+def test_the_time_limit_reaches_the_trainers(slurm: Slurm, own: str, ends: str, told: float | None):
+    squeue = slurm.folder / "bin" / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho {ends}\n")
+    squeue.chmod(0o755)
+    train = trainer(slurm.folder, "print(os.environ.get('SLURM_JOB_END_TIME'))")
+    said, _ = slurm.start(TRACER1_TRAIN=train, SLURM_JOB_END_TIME=own).communicate(timeout=60)
+    assert said.strip() in ({"", "None"} if told is None else {f"{told:.0f}"})
+
+
+@pytest.mark.parametrize(
     ("image", "expected"),
     [
         (
