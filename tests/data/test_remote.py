@@ -241,6 +241,13 @@ def test_a_training_with_copies_begins_while_the_store_is_down(shard, tmp_path, 
         up.fail("manifest.json", *[("status", 503)] * 5)
         assert "See whether its server is up" in error_of(url, cache=tmp_path / "empty")
         assert copies(folder) == [cached(url, folder)]
+        [manifest] = folder.glob("*-manifest.json")
+        assert manifest.stat().st_mode & 0o044 == 0o044  # others of this machine may read it, as the shards
+        for content in (b"", b"{}", b"[]"):
+            manifest.write_bytes(content)
+            cache_module._manifest.cache_clear()
+            up.fail("manifest.json", *[("status", 503)] * 5)
+            assert "See whether its server is up" in error_of(url, cache=folder)
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"shards": []}', b'{"shards": null}'])

@@ -85,8 +85,8 @@ def rank_of(node: int, run: str) -> int:
     """The process of a training on one node."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            program, *said = (folder / "cmdline").read_bytes().decode().split("\0")
-            around = (folder / "environ").read_bytes().decode().split("\0")
+            program, *said = (folder / "cmdline").read_text(errors="replace").split("\0")
+            around = (folder / "environ").read_text(errors="replace").split("\0")
         except OSError:
             continue
         if "python" in program and f"run_name={run}" in said and f"SLURM_NODEID={node}" in around:

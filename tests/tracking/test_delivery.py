@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tracer1.tracking.delivery import Delivery, Pace, _short
+from tracer1.tracking.delivery import WARNINGS, Delivery, Pace, _short
 from tracer1.tracking.journal import Journal, RunRecord
 
 QUICK = Pace(between_s=0.0, first_retry_s=0.02, last_retry_s=0.05)
@@ -31,6 +31,7 @@ class FakeStore:
         self.order: list[object] = []
         self.bad_step = self.bad_file = None
         self.closed = False  # the store of the files alone
+        self.too_large: set[str] = set()
         self.uploads = 0
         self.file_cuts_the_line = False
         self.file_s = 0.0
@@ -60,6 +61,8 @@ class FakeStore:
         self._take_file()
         if path.name == self.bad_file:
             raise Refusal("no such kind of file")
+        if path.name in self.too_large:
+            raise ConnectionError("413")
         self.files.append((inside, path.name))
         self.order.append(path.name)
 
@@ -226,13 +229,30 @@ def test_files_wait_for_their_store_and_figures_do_not(tmp_path: Path, caplog: p
     assert setup.store.statuses == ["FINISHED"]
     assert not setup.delivery.flush(5)
     assert (setup.delivery.dropped, setup.delivery.unsent()) == (0, 5)
-    assert len([r for r in caplog.records if r.levelname == "WARNING"]) == 1
+    assert len([r for r in caplog.records if r.levelname == "WARNING"]) == WARNINGS
     assert "its store of files does not take a (PermissionError: 500: the bucket is closed)" in caplog.text
     assert "not reachable" not in caplog.text
     setup.store.closed = False
     assert setup.delivery.flush(10)
     assert sorted(name for _, name in setup.store.files) == names
     assert setup.delivery.unsent() == 0
+
+
+def test_files_that_fail_each_time_hold_up_none_that_comes_later(tmp_path: Path) -> None:
+    setup = Setup(tmp_path)
+    setup.delivery._pace = Pace(between_s=0.0, first_retry_s=60.0, last_retry_s=60.0)
+    setup.store.too_large = {"a", "b", "c", "d"}
+    for name in [*"abcd", "policy"]:
+        (tmp_path / name).touch()
+    for name in "abcd":
+        setup.journal.append({"time": 1.0, "artifact": name})
+    setup.log(0)
+    wait_until(lambda: setup.delivery._files_failed > 0)
+    setup.journal.append({"time": 1.0, "artifact": "policy"})
+    setup.log(1)
+    wait_until(lambda: ("", "policy") in setup.store.files, 5)
+    assert not setup.delivery.flush(5)
+    assert (setup.delivery.dropped, setup.delivery.unsent()) == (0, 4)
 
 
 def test_the_next_process_sends_what_the_store_of_files_did_not_take(tmp_path: Path) -> None:
@@ -242,6 +262,7 @@ def test_the_next_process_sends_what_the_store_of_files_did_not_take(tmp_path: P
     first.journal.append({"time": 1.0, "model": {"name": "planner", "folder": "policy"}})
     first.log(0)
     wait_until(lambda: first.store.uploads > 3)
+    first.store.hang.clear()  # as if its process had ended
     second = Setup(tmp_path)
     assert second.delivery.unsent() == 1
     second.log(1)

@@ -1,7 +1,9 @@
 """RunLogger against a real SQLite store, a server that refuses, one that hangs and one that comes back."""
 
+import fcntl
 import logging
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -21,7 +23,7 @@ from tracer1.schema import Response, Rollout, Step
 from tracer1.tracking.delivery import Pace
 from tracer1.tracking.journal import RunRecord, read_metrics
 from tracer1.tracking.mlflow_logger import RunLogger
-from tracer1.tracking.mlflow_store import connected
+from tracer1.tracking.mlflow_store import _alone, connected
 from tracer1.tracking.origin import git_tags
 from tracer1.tracking.tables import log_rollouts
 
@@ -281,11 +283,11 @@ def test_what_a_broken_database_answers_is_raised_and_not_printed(
 def test_trainings_that_begin_at_once_share_a_new_database(tmp_path: Path) -> None:
     """Each in a process of its own; MLflow makes the tables in some twenty migrations, and locks none of them."""
     program = (
-        "import sys\nfrom tracer1.tracking.mlflow_store import connected, experiment_id_of\n"
+        "import sys\nfrom tracer1.tracking.mlflow_store import _alone, connected, experiment_id_of\n"
         "print('ready', flush=True)\nsys.stdin.readline()\n"
         "client = connected(sys.argv[1])\nclient.create_run(experiment_id_of(client, sys.argv[1], 'e'))\n"
     )
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    uri = f"sqlite:///{tmp_path}/mlflow.db?timeout=30"
     begun = [
         subprocess.Popen(
             [sys.executable, "-c", program, uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -300,3 +302,17 @@ def test_trainings_that_begin_at_once_share_a_new_database(tmp_path: Path) -> No
     said = [one.communicate(timeout=120)[1].decode() for one in begun]
     assert [one.returncode for one in begun] == [0, 0], said
     assert len(connected(uri).search_runs(["1"])) == 2
+
+
+def test_a_process_that_is_forked_meanwhile_does_not_keep_the_lock(tmp_path: Path) -> None:
+    with _alone(tmp_path / "mlflow.db"):
+        child = os.fork()
+        if not child:  # a data worker, for an hour
+            time.sleep(60)
+            os._exit(0)
+    try:
+        with (tmp_path / "mlflow.db.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -92,8 +93,11 @@ def study(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen]]:
 COMMAND = """
 import os, signal, sys, time
 from pathlib import Path
-def leave(signum, frame):
-    raise SystemExit(75)
+asked = []
+def leave(signum, frame):  # as a training does: a group's signal comes twice
+    if not asked:
+        asked.append(signum)
+        raise SystemExit(75)
 signal.signal(signal.SIGTERM, leave)
 signal.signal(signal.SIGUSR1, leave)
 try:
@@ -101,7 +105,8 @@ try:
     Path({folder!r}, "begun").touch()
     time.sleep(60)
 except (KeyboardInterrupt, SystemExit) as stop:
-    time.sleep(0.5)  # what is under way is finished
+    while not Path({folder!r}, "may_end").exists():  # what is under way is finished
+        time.sleep(0.02)
     Path({folder!r}, "saved").touch()
     sys.exit(130 if isinstance(stop, KeyboardInterrupt) else stop.code)
 """
@@ -141,6 +146,7 @@ def locked(path: Path) -> bool:
 @pytest.mark.parametrize("during", ["begun", "importing"])
 def test_ctrl_c_is_quiet_and_waits_for_the_command_to_clean_up(study: Callable, during: str, tmp_path: Path):
     program = study(during)
+    (tmp_path / "may_end").touch()
     os.killpg(program.pid, signal.SIGINT)  # what a terminal does
     _, said = program.communicate(timeout=60)
     assert program.returncode == 7
@@ -150,14 +156,36 @@ def test_ctrl_c_is_quiet_and_waits_for_the_command_to_clean_up(study: Callable, 
 
 @pytest.mark.parametrize("during", ["begun", "importing"])
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
-def test_who_is_asked_to_stop_passes_it_on_and_waits(study: Callable, signum: int, during: str, tmp_path: Path):
+@pytest.mark.parametrize("to", [os.kill, os.killpg], ids=["the caller", "the group"])
+def test_who_is_asked_to_stop_passes_it_on_and_waits(
+    study: Callable, to: Callable, signum: int, during: str, tmp_path: Path
+):
     program = study(during)
-    os.kill(program.pid, signum)
+    (tmp_path / "may_end").touch()
+    to(program.pid, signum)
     _, said = program.communicate(timeout=60)
     assert program.returncode == 75
     assert (tmp_path / "saved").exists() == (during == "begun")
     assert said.splitlines()[-1] == "Stopped. Run the same command again: it goes on where it was."
     assert "Traceback" not in said
+
+
+def test_a_wait_between_two_commands_ends_when_asked(capsys: pytest.CaptureFixture[str]):
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    with commands.leaving_when_asked(), pytest.raises(SystemExit) as stopped:
+        time.sleep(60)
+    assert stopped.value.code == 75
+    assert "Run the same command again" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_command_ends_as_a_program_does(scripts: Path, tmp_path: Path):
+    (scripts / "train.py").write_text(
+        f"import atexit, pathlib\natexit.register(pathlib.Path({str(tmp_path / 'left')!r}).touch)\nraise SystemExit(0)\n"
+    )
+    commands.call("train.py", [])
+    assert (tmp_path / "left").exists()
 
 
 def test_the_command_of_a_killed_caller_stops_and_keeps_the_lock_until_then(study: Callable, tmp_path: Path):
@@ -166,6 +194,7 @@ def test_the_command_of_a_killed_caller_stops_and_keeps_the_lock_until_then(stud
     os.kill(program.pid, signal.SIGKILL)
     program.wait(10)
     assert locked(tmp_path / "lock")
+    (tmp_path / "may_end").touch()
     until((tmp_path / "saved").exists)
     until(lambda: not locked(tmp_path / "lock"))
     until(lambda: not Path(f"/proc/{command}").exists())

@@ -86,10 +86,13 @@ def _manifest(folder: str, copies: Path) -> dict[str, Any]:
         shards = json.loads(text)["shards"]
         _keep(text, copy)
     except UnreachableShard:
-        if not copy.is_file():
+        try:
+            shards = json.loads(copy.read_bytes())["shards"]
+        except (OSError, ValueError, KeyError, TypeError):  # there is none, or none that can be read
+            shards = None
+        if shards is None:
             raise
         log.warning("%s is not reachable; its copy from an earlier run says which shards these are.", url)
-        shards = json.loads(copy.read_bytes())["shards"]
     except UnreadableShard:
         return {}
     except (ValueError, KeyError, TypeError) as error:
@@ -102,9 +105,10 @@ def _keep(text: bytes, path: Path) -> None:
     """A copy of a manifest, whole or not at all; without one the next start needs the store."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as copy:
-            copy.write(text)
-        os.replace(copy.name, path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            copy = Path(folder) / path.name
+            copy.write_bytes(text)
+            os.replace(copy, path)
     except OSError as error:
         log.debug("No copy of the manifest: %s", error)
 

@@ -8,7 +8,7 @@ sees none of it.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 LINES_PER_SEND = 200
 FAILED_FILES = 3  # in one attempt: the store of the files is down then, and would have each wait for its end
 HURRIED_RETRY_S = 0.5
-WARNINGS = 3  # about lines the store refuses; a run deleted by hand would refuse them all
+WARNINGS = 3  # about lines or files that are not taken: a run that was deleted by hand would refuse them all
 
 
 class Store(Protocol):
@@ -82,6 +82,7 @@ class Delivery:
         self._status = ""
         self._files_failed = 0  # attempts in a row in which the store was well and a file was not taken
         self._files_due = 0.0  # when files are tried again
+        self._put_off: list[Mapping[str, Any]] = []  # of the lines in `late` those that were tried
         self._uploading = False
         self._changed = threading.Condition()
         self._asked = self._done = 0  # calls of `notify`, and how many of them are delivered
@@ -176,7 +177,8 @@ class Delivery:
                 self._record.save(self._folder / "run.json")
             self._describe(self._store)
             self._send_lines(self._store)
-            if self._hurry or time.monotonic() >= self._files_due:
+            untried = any(line not in self._put_off for line in self._record.late)
+            if untried or self._hurry or time.monotonic() >= self._files_due:
                 self._send_files(self._store)
             if self._status != self.wanted.status:
                 status = self.wanted.status
@@ -235,10 +237,10 @@ class Delivery:
                 self._drop(f"a line of step {line.get('step')}", error)
 
     def _send_files(self, store: Store) -> None:
-        """Those that wait, the longest first. What the store cannot take now holds up neither figures nor other files, and is kept."""
+        """Those that wait, what was never tried first. What cannot be taken now is kept, and holds up neither figures nor other files."""
         self._uploading = bool(self._record.late)
         failed: list[Mapping[str, Any]] = []
-        while len(failed) < FAILED_FILES and (line := next((o for o in self._record.late if o not in failed), None)):
+        while len(failed) < FAILED_FILES and (line := self._next_file(failed)) is not None:
             what = self._folder / (line["model"]["folder"] if "model" in line else line["artifact"])
             try:
                 self._send_file(store, what, line)
@@ -248,8 +250,9 @@ class Delivery:
                     self._drop(str(what), error)
                 else:
                     failed.append(line)
-                    if not self._files_failed and len(failed) == 1:
-                        self._put_off(what, error)
+                    self._keep(line, what, error)
+            else:
+                self._put_off = [one for one in self._put_off if one != line]
             self._record.late.remove(line)
             self._record.late += [line] if line in failed else []  # behind the others
             self._record.save(self._folder / "run.json")
@@ -266,8 +269,16 @@ class Delivery:
         else:
             store.send_artifact(what, "/".join(Path(line["artifact"]).parts[:-1]))
 
-    def _put_off(self, what: Path, error: Exception) -> None:
-        log.warning(
+    def _next_file(self, failed: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        waiting = [line for line in self._record.late if line not in failed]
+        return next((line for line in waiting if line not in self._put_off), next(iter(waiting), None))
+
+    def _keep(self, line: Mapping[str, Any], what: Path, error: Exception) -> None:
+        if line in self._put_off:
+            return
+        self._put_off.append(line)
+        log.log(
+            logging.WARNING if len(self._put_off) <= WARNINGS else logging.DEBUG,
             "MLflow answers, but its store of files does not take %s (%s). The training goes on; the file stays in %s, and is "
             "sent when it is taken, by the next process if need be.",
             what.name,

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -173,14 +173,22 @@ def connected(tracking_uri: str) -> MlflowClient:
     database = database_file(tracking_uri)
     if database is None:
         return MlflowClient(tracking_uri)
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(database):
-        if not database.is_file():
-            new = database.with_name(f"{database.name}.new")
-            new.unlink(missing_ok=True)
-            MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)  # makes the tables
-            os.replace(new, database)
+    if not database.is_file():
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(database):
+            _make(database)
     return MlflowClient(tracking_uri)
+
+
+def _make(database: Path) -> None:
+    if database.is_file():  # whoever was here before has made it
+        return
+    new = database.with_name(f"{database.name}.new")
+    new.unlink(missing_ok=True)
+    MlflowClient(f"sqlite:///{new}").search_experiments(max_results=1)  # makes the tables
+    with suppress(FileExistsError):  # by `mlflow ui`, which knows no lock
+        os.link(new, database)
+    new.unlink()
 
 
 @contextmanager
@@ -193,7 +201,10 @@ def _alone(database: Path) -> Iterator[None]:
         return
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # what was forked meanwhile, a data worker, has the file open, too
 
 
 def experiment_id_of(client: MlflowClient, tracking_uri: str, name: str) -> str:
@@ -236,4 +247,4 @@ def database_file(tracking_uri: str) -> Path | None:
     prefix = "sqlite:///"
     if not tracking_uri.startswith(prefix) or tracking_uri == "sqlite:///:memory:":
         return None
-    return Path(tracking_uri.removeprefix(prefix)).absolute()
+    return Path(tracking_uri.removeprefix(prefix).partition("?")[0]).absolute()

@@ -5,6 +5,7 @@ one command reaches another. Who is asked to stop passes that on to the command,
 knows nothing of what the commands do.
 """
 
+import atexit
 import multiprocessing
 import os
 import runpy
@@ -13,8 +14,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing import forkserver, reduction
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, reduction, resource_tracker
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,7 @@ def call(script: str, overrides: Sequence[str], held: Held | None = None) -> Non
     if process.exitcode == INTERRUPTED:
         raise KeyboardInterrupt
     if process.exitcode == REQUEUE or (asked and process.exitcode in (0, *(-signum for signum in STOP_SIGNALS))):
-        sys.stderr.write("Stopped. Run the same command again: it goes on where it was.\n")
-        raise SystemExit(REQUEUE)
+        raise SystemExit(_stopped())
     if process.exitcode:
         raise CommandFailed(
             f"{script} ended with code {process.exitcode}; run the same command again to go on from its last checkpoint."
@@ -107,25 +107,55 @@ def _passed_on(pid: Callable[[], int | None]) -> Iterator[list[int]]:
 
     def pass_on(signum: int, frame: object) -> None:
         asked.append(signum)
-        if (there := pid()) is not None:
-            os.kill(there, signum)
+        with suppress(ProcessLookupError):  # it has just ended
+            if (there := pid()) is not None:
+                os.kill(there, signum)
 
-    former = {signum: signal.signal(signum, pass_on) for signum in STOP_SIGNALS}
-    try:
+    with _handled(pass_on):
         yield asked
+
+
+@contextmanager
+def leaving_when_asked() -> Iterator[None]:
+    """Signals that ask for a stop end what is between two commands, a wait included, with `REQUEUE`; commands leave by themselves."""
+
+    def leave(signum: int, frame: object) -> None:
+        raise SystemExit(_stopped())
+
+    with _handled(leave):
+        yield
+
+
+def _stopped() -> int:
+    sys.stderr.write("Stopped. Run the same command again: it goes on where it was.\n")
+    return REQUEUE
+
+
+@contextmanager
+def _handled(handler: Callable[[int, object], None]) -> Iterator[None]:
+    former = {signum: signal.signal(signum, handler) for signum in STOP_SIGNALS}
+    try:
+        yield
     finally:
-        for signum, handler in former.items():
-            signal.signal(signum, handler)
+        for signum, before in former.items():
+            signal.signal(signum, before)
 
 
 def _forkserver() -> Any:
-    """The server, deaf to Ctrl-C from its first instruction on: interrupted among its imports it would answer with a traceback."""
+    """The server, deaf from its first instruction on to what a terminal or a scheduler sends to the whole group.
+
+    Interrupted among its imports it would answer with a traceback, and without it nobody learns how a command has ended.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(_PRELOADED))
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which what is started inherits
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which what is started inherits, like the mask
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
+        resource_tracker.ensure_running()  # unblocks SIGTERM when it has begun
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         forkserver.ensure_running()
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.signal(signal.SIGINT, heard)
     return context
 
@@ -140,10 +170,14 @@ def become(begun: Any, path: str, overrides: list[str], held: Held | None) -> No
         held: What stays open while it runs.
     """
     threading.Thread(target=_stop_without, args=(multiprocessing.parent_process().sentinel,), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     begun.set()
     sys.argv = [path, *overrides]
-    runpy.run_path(path, run_name="__main__")
+    try:
+        runpy.run_path(path, run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()  # as a program does, and `multiprocessing` does not
 
 
 def _stop_without(caller: int) -> None:

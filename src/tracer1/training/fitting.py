@@ -60,6 +60,15 @@ def fit_and_export(
         if isinstance(error, SystemExit) and isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt(how_to_go_on(run.output_dir)) from None
         raise
+    try:
+        _write_results(trainer, module, run)
+    except BaseException:
+        if run.logger is not None:
+            run.logger.finalize("failed")
+        raise
+
+
+def _write_results(trainer: L.Trainer, module: L.LightningModule, run: "Run") -> None:
     policy = run.output_dir / "policy"
     if trainer.is_global_zero:
         write_policy(module, policy, lambda: run_card(run.output_dir, run.config))

@@ -15,7 +15,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from tracer1.errors import ConfigError
-from tracer1.training.commands import Held, call
+from tracer1.training.commands import Held, call, leaving_when_asked
 from tracer1.training.study.plan import Piece, Study
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _ITS_OWN = ("study", "seed", "paths", "logger", "hydra", "experiment", "recipe", "run_name", "plugins")
 
 
+@leaving_when_asked()
 def run_job(config: Mapping[str, Any], said: Sequence[str]) -> dict[str, float]:
     """Trains, scores and logs one job.
 
