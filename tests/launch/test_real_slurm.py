@@ -32,17 +32,6 @@ def slurm() -> Iterator[RealSlurm]:
         yield found  # not in tmp_path: the names of sockets must be short
 
 
-@pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.syspath_prepend(str(ROOT / "tests" / "training"))
-    import toy_run
-
-    folder = tmp_path / "toy"
-    toy_run.write_toy_shards(folder)
-    toy_run.make_toy_planner(folder / "planner")
-    return folder
-
-
 def submit(slurm: RealSlurm, toy: Path, name: str, *options: str, retries: int = 0) -> str:
     """The job's number."""
     import toy_run

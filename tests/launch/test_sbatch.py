@@ -195,18 +195,6 @@ def test_the_notice_is_longer_than_what_is_waited_for():
 # --- a training that runs again ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What a toy training needs, see `tests/training/toy_run.py`."""
-    monkeypatch.syspath_prepend(str(ROOT / "tests" / "training"))
-    import toy_run
-
-    folder = tmp_path / "toy"
-    toy_run.write_toy_shards(folder)
-    toy_run.make_toy_planner(folder / "planner")
-    return folder
-
-
 def wait_for(text: str, path: Path, job: subprocess.Popen[str]) -> None:
     while not (path.exists() and text in path.read_text()):
         assert job.poll() is None, job.communicate()[0]
