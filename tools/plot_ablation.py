@@ -33,10 +33,12 @@ def main() -> int:
     """Prints and draws; returns 0, or 2 after one line on stderr that says what is wrong."""
     args = read_arguments()
     try:
+        from tracer1.tracking.mlflow_store import check_there
         from tracer1.tracking.plots import write_plot
         from tracer1.tracking.studies import StudyStore
         from tracer1.tracking.study_tables import draw, fill, markdown, picture_path
 
+        check_there(args.tracking_uri)
         store = StudyStore(args.tracking_uri)
         names = (store.names() or [args.study]) if args.study == "all" else [args.study]
         studies = [store.read(name) for name in names]

@@ -74,6 +74,7 @@ def test_mistakes_are_one_line(
     uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     for arguments, said in (
+        (["--study", "toy", "--tracking-uri", "sqlite:///nowhere/mlflow.db"], "There is no database"),
         (["--study", "tou"], "no study 'tou'. There are: other, toy. Run one: train.py +experiment=ablation_tou"),
         (["--study", "all", "--out", "a.png"], "give a folder"),
         (["--study", "toy", "--out", str(tmp_path), "--markdown", str(tmp_path / "no.md")], "no page"),

@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 from tracer1.errors import ConfigError
 from tracer1.report.trainings import Training, add_line, data_of
 from tracer1.tracking.config_text import without_passwords
-from tracer1.tracking.mlflow_store import connected, database_file
+from tracer1.tracking.mlflow_store import check_there, connected
 from tracer1.tracking.sweeps import KIND, PARENT_TAG
 
 PAGE = 1000  # runs of one request
@@ -59,9 +59,7 @@ class Stores:
     def __init__(self, uris: Sequence[str]) -> None:
         self._clients: dict[str, MlflowClient] = {}
         for uri in uris:
-            file = database_file(uri)
-            if file is not None and not file.is_file():
-                raise ConfigError(f"There is no database {file}. Say where the runs are with --tracking-uri.")
+            check_there(uri)
             self._clients[uri] = connected(uri)
 
     def find(self, asked: str) -> list[StoredRun]:

@@ -17,6 +17,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from tracer1.errors import ConfigError
 from tracer1.tracking.datasets import log_dataset
 from tracer1.tracking.journal import RunRecord, figures
 from tracer1.tracking.model_registry import register_folder
@@ -240,6 +241,13 @@ def _time_for(path: Path) -> Iterator[None]:
 def refused(error: Exception) -> bool:
     """Whether the server is well and will refuse the same call for ever."""
     return isinstance(error, MlflowException) and error.error_code in _REFUSALS
+
+
+def check_there(tracking_uri: str) -> None:
+    """For those that only read. Raises ConfigError for a SQLite database that is not there."""
+    file = database_file(tracking_uri)
+    if file is not None and not file.is_file():
+        raise ConfigError(f"There is no database {file}. Say where the runs are with --tracking-uri.")
 
 
 def database_file(tracking_uri: str) -> Path | None:

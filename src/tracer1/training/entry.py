@@ -135,6 +135,7 @@ def quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("lightning").handlers.clear()  # it says everything twice: here, and through the root's handlers
     logging.getLogger("DeepSpeed").addFilter(_is_news)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # every attempt at a hub that is not reached
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", r"`isinstance\(treespec", FutureWarning)  # torch to Lightning
     warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)  # torch to DeepSpeed
