@@ -93,6 +93,7 @@ class RankWatch(L.Callback):
 
     def _say_why(self, error: RuntimeError) -> None:
         self.lost = True
+        tell_launcher(LOST)  # now: a launcher's SIGTERM ends this process as soon as Lightning no longer listens to it
         loss, late = self.line.loss, laggards(self.line.signs)
         if loss is not None:
             self._say(str(loss), gone=loss.rank)
