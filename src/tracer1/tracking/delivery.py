@@ -271,7 +271,7 @@ class Delivery:
 
     def _next_file(self, failed: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         waiting = [line for line in self._record.late if line not in failed]
-        return next((line for line in waiting if line not in self._put_off), next(iter(waiting), None))
+        return next(iter(sorted(waiting, key=self._put_off.__contains__)), None)
 
     def _keep(self, line: Mapping[str, Any], what: Path, error: Exception) -> None:
         if line in self._put_off:
@@ -280,11 +280,8 @@ class Delivery:
         log.log(
             logging.WARNING if len(self._put_off) <= WARNINGS else logging.DEBUG,
             "MLflow answers, but its store of files does not take %s (%s). The training goes on; the file stays in %s, and is "
-            "sent when it is taken, by the next process if need be.",
-            what.name,
-            _short(error),
-            self._folder,
-        )
+            "sent when it is taken, by the next process if need be.", what.name, _short(error), self._folder,
+        )  # fmt: skip
 
     def _drop(self, what: str, error: Exception) -> None:
         self.dropped += 1

@@ -232,10 +232,8 @@ class RunLogger(Logger):
         if not self._delivery.flush(FINALIZE_S, FILES_S if self._wanted.status == "FINISHED" else 0.0):
             log.warning(
                 "MLflow at %s has not taken %d lines or files of %s. Resume the run to send them.",
-                without_passwords(self.tracking_uri),
-                self._delivery.unsent(),
-                self.output_dir,
-            )
+                without_passwords(self.tracking_uri), self._delivery.unsent(), self.output_dir,
+            )  # fmt: skip
 
     def _open_record(self) -> None:
         path = self.output_dir / "run.json"
