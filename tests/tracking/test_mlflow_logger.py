@@ -22,8 +22,9 @@ from tracer1.errors import ConfigError
 from tracer1.schema import Response, Rollout, Step
 from tracer1.tracking.delivery import Pace
 from tracer1.tracking.journal import RunRecord, read_metrics
+from tracer1.tracking.lock import alone
 from tracer1.tracking.mlflow_logger import RunLogger
-from tracer1.tracking.mlflow_store import _alone, connected
+from tracer1.tracking.mlflow_store import connected
 from tracer1.tracking.origin import git_tags
 from tracer1.tracking.tables import log_rollouts
 
@@ -283,7 +284,7 @@ def test_what_a_broken_database_answers_is_raised_and_not_printed(
 def test_trainings_that_begin_at_once_share_a_new_database(tmp_path: Path) -> None:
     """Each in a process of its own; MLflow makes the tables in some twenty migrations, and locks none of them."""
     program = (
-        "import sys\nfrom tracer1.tracking.mlflow_store import _alone, connected, experiment_id_of\n"
+        "import sys\nfrom tracer1.tracking.mlflow_store import connected, experiment_id_of\n"
         "print('ready', flush=True)\nsys.stdin.readline()\n"
         "client = connected(sys.argv[1])\nclient.create_run(experiment_id_of(client, sys.argv[1], 'e'))\n"
     )
@@ -305,7 +306,7 @@ def test_trainings_that_begin_at_once_share_a_new_database(tmp_path: Path) -> No
 
 
 def test_a_process_that_is_forked_meanwhile_does_not_keep_the_lock(tmp_path: Path) -> None:
-    with _alone(tmp_path / "mlflow.db"):
+    with alone(tmp_path / "mlflow.db"):
         child = os.fork()
         if not child:  # a data worker, for an hour
             time.sleep(60)

@@ -6,7 +6,6 @@ of the shards that were read, and may be deleted while nothing runs. When its di
 """
 
 import contextlib
-import errno
 import fcntl
 import functools
 import hashlib
@@ -21,12 +20,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tracer1.data.remote import CHUNK, UnreachableShard, UnreadableShard, open_remote
+from tracer1.data.shard_writer import FULL, MANIFEST, DiskFull, finished_file
 from tracer1.errors import ConfigError
 
 log = logging.getLogger(__name__)
-
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-MANIFEST = "manifest.json"
 
 
 def cached(url: str, folder: Path) -> Path | None:
@@ -104,12 +101,9 @@ def _manifest(folder: str, copies: Path) -> dict[str, Any]:
 def _keep(text: bytes, path: Path) -> None:
     """A copy of a manifest, whole or not at all; without one the next start needs the store."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            copy = Path(folder) / path.name
-            copy.write_bytes(text)
-            os.replace(copy, path)
-    except OSError as error:
+        with _alone(path), finished_file(path) as stream:
+            stream.write(text)
+    except (OSError, DiskFull) as error:
         log.debug("No copy of the manifest: %s", error)
 
 

@@ -45,7 +45,6 @@ def filesystem(url: str) -> tuple[Any, str]:
     """
     from fsspec.core import url_to_fs
 
-    logging.getLogger("aiobotocore").setLevel(logging.WARNING)  # it says at every start where it found credentials
     try:
         return url_to_fs(url)
     except ImportError as error:

@@ -271,7 +271,7 @@ class Delivery:
 
     def _next_file(self, failed: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
         waiting = [line for line in self._record.late if line not in failed]
-        return next(iter(sorted(waiting, key=self._put_off.__contains__)), None)
+        return min(waiting, key=self._put_off.__contains__, default=None)
 
     def _keep(self, line: Mapping[str, Any], what: Path, error: Exception) -> None:
         if line in self._put_off:

@@ -4,7 +4,6 @@ Safe to repeat: a figure sent twice with the same time, step and value is one fi
 acknowledged is found again by its tag.
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from mlflow.tracking import MlflowClient
 from tracer1.errors import ConfigError
 from tracer1.tracking.datasets import log_dataset
 from tracer1.tracking.journal import RunRecord, figures
+from tracer1.tracking.lock import alone
 from tracer1.tracking.model_registry import register_folder
 from tracer1.tracking.sweeps import Sweep, join_sweep, refresh_parent
 
@@ -167,21 +167,19 @@ def connected(tracking_uri: str) -> MlflowClient:
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # prints a traceback of what it raises anyway
-    logging.getLogger("urllib3.connectionpool").setLevel(
-        logging.ERROR
-    )  # every attempt; delivery says once what came of it
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # names every attempt
     logging.getLogger("alembic").setLevel(logging.WARNING)  # a fresh database would print a page of migrations
     database = database_file(tracking_uri)
     if database is None:
         return MlflowClient(tracking_uri)
     if not database.is_file():
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(database):
+        with alone(database):
             _make(database)
     return MlflowClient(tracking_uri)
 
 
 def _make(database: Path) -> None:
+    """Whole or not at all: two processes that make the tables at once, or one that is killed at it, would leave it broken for good."""
     if database.is_file():  # whoever was here before has made it
         return
     new = database.with_name(f"{database.name}.new")
@@ -190,22 +188,6 @@ def _make(database: Path) -> None:
     with suppress(FileExistsError):  # by `mlflow ui`, which knows no lock
         os.link(new, database)
     new.unlink()
-
-
-@contextmanager
-def _alone(database: Path) -> Iterator[None]:
-    """Two processes that make the tables of one new file at once, or one that is killed at it, would leave it broken for good."""
-    try:
-        lock = database.with_name(f"{database.name}.lock").open("w")
-    except OSError:  # a folder that is only read from
-        yield
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)  # what was forked meanwhile, a data worker, has the file open, too
 
 
 def experiment_id_of(client: MlflowClient, tracking_uri: str, name: str) -> str:

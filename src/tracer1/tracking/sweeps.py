@@ -5,15 +5,15 @@ on other machines meet it in the shared folder, and a sweep that is resumed find
 its own, with the same tag.
 """
 
-import fcntl
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tracer1.tracking.lock import alone
 
 if TYPE_CHECKING:  # whoever only names a sweep does not wait for MLflow
     from mlflow.tracking import MlflowClient
@@ -57,7 +57,7 @@ class Sweep:
 
 def join_sweep(client: "MlflowClient", experiment_id: str, sweep: Sweep) -> str:
     """The id of the parent run, made where there is none."""
-    with _alone(sweep.folder):
+    with alone(sweep.folder / FILE):
         known = _read(sweep.folder / FILE)
         uid = known.get("uid") or uuid.uuid4().hex
         if known.get("uid") is None:
@@ -110,16 +110,6 @@ def _found(client: "MlflowClient", experiment_id: str, uid: str) -> str | None:
     """The parent whose making was never acknowledged, or that this store had before another one."""
     found = client.search_runs([experiment_id], f"tags.`{SWEEP_TAG}` = '{uid}'", max_results=1)
     return found[0].info.run_id if found else None
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One job at a time, on all machines that share the folder. A killed process holds nothing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{FILE}.lock").open("w") as lock:
-        with suppress(OSError):  # a network file system without locks: two first jobs may make two parents
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _read(path: Path) -> Mapping[str, Any]:

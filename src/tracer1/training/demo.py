@@ -14,10 +14,9 @@ from rich.table import Table
 
 from tracer1.errors import ConfigError, MissingDependency
 from tracer1.sandbox import open_sandbox
-from tracer1.training.commands import call
+from tracer1.training.commands import ROOT, call
 from tracer1.training.overrides import check_overrides
 
-ROOT = Path(__file__).resolve().parents[3]
 TOOL_PACKAGES = ("pytesseract", "sympy", "pandas", "openpyxl", "cv2")  # of the extra `tools`
 COLUMNS = ("before", "after stage 1", "after stage 2")
 

@@ -135,13 +135,12 @@ def quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("lightning").handlers.clear()  # it says everything twice: here, and through the root's handlers
     logging.getLogger("DeepSpeed").addFilter(_is_news)
+    logging.getLogger("aiobotocore").setLevel(logging.WARNING)  # it says at every start where it found credentials
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # every attempt at a hub that is not reached
     transformers.utils.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", r"`isinstance\(treespec", FutureWarning)  # torch to Lightning
     warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)  # torch to DeepSpeed
-    warnings.filterwarnings(
-        "ignore", r"The `srun` command is available"
-    )  # Lightning, wherever SLURM's tools are installed
+    warnings.filterwarnings("ignore", r"The `srun` command is available")  # Lightning, where SLURM is installed
     # Deterministic mode would write into every new tensor before it is used: 7 % of a round on a CPU
     torch.utils.deterministic.fill_uninitialized_memory = False
 

@@ -135,8 +135,7 @@ class EpisodeStream(Rounds):
     def _compared(self, groups: Sequence[EpisodeGroup], batches: Sequence[MicroBatch]) -> list[EpisodeGroup]:
         """Episodes are compared; each turn gets what its episode got."""
         episodes = [episode for group in groups for episode in group.episodes]
-        size = self.size.groups_per_micro_batch  # a batch of no turns holds a blank
-        counts = [len(self._rows(groups[start : start + size])) for start in range(0, len(groups), size)]
+        counts = [len(self._rows(part)) for part in self._parts(groups)]  # a batch of no turns holds a blank
         turns = torch.tensor([len(episode.turns) for episode in episodes])
         owner = torch.arange(len(episodes)).repeat_interleave(turns)  # of each row: its episode
         penalties = self.preparation.kl_penalties([b for b, count in zip(batches, counts, strict=True) if count])

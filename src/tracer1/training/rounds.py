@@ -136,8 +136,12 @@ class Rounds(ABC):
 
     def _chunks(self, groups: Sequence[Any]) -> list[list[Group]]:
         """What each micro-batch trains on: whole groups."""
+        return [self._trained(part) for part in self._parts(groups)]
+
+    def _parts(self, groups: Sequence[Any]) -> list[Sequence[Any]]:
+        """The groups of each micro-batch."""
         size = self.size.groups_per_micro_batch
-        return [self._trained(groups[start : start + size]) for start in range(0, len(groups), size)]
+        return [groups[start : start + size] for start in range(0, len(groups), size)]
 
     @abstractmethod
     def _compared(self, groups: Sequence[Any], batches: Sequence[MicroBatch]) -> list[Any]:
